@@ -1,0 +1,31 @@
+"""A local Stewrd: a second reading of the API's contract, to develop and test against.
+
+`Emulator` serves on a loopback socket; `python -m stewrd_integrations.emulator`
+does so from a shell. It needs starlette and uvicorn, and nothing else of this
+package.
+"""
+
+from .agent import Agent, Answer, Context, File, default_agent
+from .reading import Conversation, Heard, Said, ToolCall, read
+from .records import Exchange, Overlap, Run, SessionRecord
+from .server import Emulator
+from .settings import Settings
+
+__all__ = [
+    "Agent",
+    "Answer",
+    "Context",
+    "Conversation",
+    "Emulator",
+    "Exchange",
+    "File",
+    "Heard",
+    "Overlap",
+    "Run",
+    "Said",
+    "SessionRecord",
+    "Settings",
+    "ToolCall",
+    "default_agent",
+    "read",
+]

@@ -1,0 +1,207 @@
+"""The align table: does a session hold exactly what the framework shows, and what is new?
+
+A pure function of digests. *Shown* is the history up to the last assistant message; the tip
+is the last message that is covered. The walk goes backwards from the tip, so that repeated
+short texts can't land in the wrong place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from .digest import Covered, Digester
+
+Outcome: TypeAlias = Literal["same", "extra", "foreign_tip", "trimmed", "summarised", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A message that the session has not heard.
+
+    ``index`` is its place in the conversation; ``before`` says before how many of the covered
+    messages it stands (None: after all of them; counted from the end, since the front may be
+    trimmed); ``summary`` that it stands for everything earlier.
+    """
+
+    index: int
+    before: int | None = None
+    summary: bool = False
+
+    def within(self, held: int) -> Fresh:
+        """The same, for a session that holds only the last so many covered messages."""
+        return self if self.before is None else replace(self, before=min(self.before, held))
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """What the table says of one binding and one conversation.
+
+    ``covered`` is what will be covered once the fresh messages are sent.
+    """
+
+    outcome: Outcome
+    reason: str
+    fresh: tuple[Fresh, ...] = ()
+    covered: Covered = Covered()
+
+    @property
+    def continues(self) -> bool:
+        """Whether the session may go on."""
+        return self.outcome != "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class TrimRule:
+    """Whether a trimmed history may continue.
+
+    ``exchanges`` is how many covered exchanges must be shown, None that trims never continue;
+    ``marked`` is whether the shown tip carries the binding's mark (None: it carries none).
+    """
+
+    exchanges: int | None
+    marked: bool | None = None
+
+
+def align(
+    digester: Digester,
+    covered: Covered,
+    digests: Sequence[str],
+    shown: int,
+    trim: TrimRule,
+) -> Alignment:
+    """Hold a conversation against what a session has heard.
+
+    Args:
+        digester: The project's digests.
+        covered: What the session has heard.
+        digests: Every message of the conversation without its instructions.
+        shown: How many of them are the history up to the last assistant message.
+        trim: What is asked of a history whose front is gone.
+    """
+    if not covered.recent:
+        return Alignment("refused", "another conversation began with the same words")
+    walk = _walk_back(covered, digests, shown)
+    if isinstance(walk, str):
+        return Alignment("refused", walk)
+    if walk.left:
+        return _front_is_gone(digester, covered, digests, shown, walk, trim)
+    if covered.base_count and not _base_agrees(digester, covered, digests, walk):
+        return Alignment("refused", "the history before its last 64 messages differs")
+    return _nothing_missing(digester, covered, digests, shown, walk)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Where the walk ended.
+
+    ``tip`` is the tip's place among the shown; ``extras`` the places passed over with the
+    number of covered messages behind each; ``at`` how many shown messages are left in front
+    when the recent ones are used up; ``left`` how many covered ones have no match because
+    the shown history ended first.
+    """
+
+    tip: int
+    extras: tuple[tuple[int, int], ...]
+    at: int
+    left: int
+
+
+def _walk_back(covered: Covered, digests: Sequence[str], shown: int) -> _Walk | str:
+    recent = covered.recent
+    tip = next((i for i in range(shown - 1, -1, -1) if digests[i] == recent[-1]), None)
+    if tip is None:
+        return "the last covered answer is missing or changed"
+    known = set(recent)
+    extras: list[tuple[int, int]] = []
+    at, left = tip, len(recent) - 1
+    while at > 0 and left > 0:
+        if digests[at - 1] == recent[left - 1]:
+            left -= 1
+        elif digests[at - 1] in known:
+            return f"edited: message {at} is missing, changed or out of order"
+        else:
+            extras.append((at - 1, len(recent) - left))
+        at -= 1
+    if left == 0 and not covered.base_count:
+        front = range(at - 1, -1, -1)
+        if any(digests[i] in known for i in front):
+            return "a covered message is shown out of order"
+        extras.extend((i, len(recent)) for i in front)
+        at = 0
+    missing = left + covered.base_count if left or at == 0 else 0
+    return _Walk(tip, tuple(reversed(extras)), at, missing)
+
+
+def _base_agrees(digester: Digester, covered: Covered, digests: Sequence[str], walk: _Walk) -> bool:
+    return (
+        walk.at == covered.base_count and digester.rolling(digests[: walk.at])[-1] == covered.base
+    )
+
+
+def _tail(digests: Sequence[str], walk: _Walk) -> tuple[Fresh, ...]:
+    return tuple(Fresh(i) for i in range(walk.tip + 1, len(digests)))
+
+
+def _nothing_missing(
+    digester: Digester, covered: Covered, digests: Sequence[str], shown: int, walk: _Walk
+) -> Alignment:
+    fresh = tuple(Fresh(i, before=before) for i, before in walk.extras) + _tail(digests, walk)
+    now = Covered.of(digester, digests)
+    if walk.tip != shown - 1:
+        return Alignment("foreign_tip", "the application wrote the last answer", fresh, now)
+    if walk.extras:
+        return Alignment("extra", "messages were added between covered ones", fresh, now)
+    return Alignment("same", "the session has heard exactly this", fresh, now)
+
+
+def _front_is_gone(
+    digester: Digester,
+    covered: Covered,
+    digests: Sequence[str],
+    shown: int,
+    walk: _Walk,
+    trim: TrimRule,
+) -> Alignment:
+    refusal = _refuse_trim(covered, digests, shown, walk, trim)
+    if refusal:
+        return Alignment("refused", refusal)
+    if not walk.extras:
+        later = covered.extended(digester, digests[walk.tip + 1 :])
+        return Alignment("trimmed", "the front was trimmed away", _tail(digests, walk), later)
+    summary = tuple(Fresh(i, before, summary=True) for i, before in walk.extras)
+    return Alignment(
+        "summarised",
+        "the front was replaced by a summary",
+        summary + _tail(digests, walk),
+        Covered.of(digester, digests),
+    )
+
+
+def _refuse_trim(
+    covered: Covered, digests: Sequence[str], shown: int, walk: _Walk, trim: TrimRule
+) -> str:
+    front = len(walk.extras)
+    matched = digests[front : walk.tip + 1]
+    known = set(covered.recent)
+    if trim.exchanges is None:
+        return "the front was trimmed away, which is to be replayed"
+    if [i for i, _ in walk.extras] != list(range(front)):
+        return "covered messages are missing and others were added"
+    if front >= walk.left:
+        return f"edited: the first {walk.left} messages became {front} others"
+    if not front and digests[0] == covered.first:
+        return "rewound, or a middle part is missing"
+    if trim.marked is False:
+        return "the last answer shown is another one with the same words"
+    if any(digest in known for digest in digests[walk.tip + 1 : shown]):
+        return "a covered message is shown out of order"
+    exchanges = min(_count(matched, "u"), _count(matched, "a"))
+    if exchanges < trim.exchanges:
+        return f"trimmed down to {exchanges} covered exchanges, too few to be sure"
+    return ""
+
+
+def _count(digests: Sequence[str], role: str) -> int:
+    return sum(digest[0] == role for digest in digests)

@@ -1,0 +1,80 @@
+"""The record that ties a conversation to a session."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from .digest import Covered
+
+DAY = 86_400.0
+"""Seconds that bindings and notes are kept; the session inside may be dead long before."""
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that waits for the outputs of custom tools (R11)."""
+
+    request_id: str
+    compute_instance: str | None
+    deadline: float
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One conversation, and the session that has heard it, if there is one.
+
+    Attributes:
+        id: Identity of this record in the store; fresh at each put.
+        session_id: The session, or None: recognised, but answered stateless so far.
+        covered: What need not be said again.
+        tip_mark: The hashed mark of the last answer.
+        used: Messages that the session holds by our count.
+        held: The last so many of the covered messages are in the session word by word.
+        sent_at: When the last message was sent (seconds since the epoch).
+        answered_at: When its answer was complete.
+        instructions: Digest of the instructions in force in the session ("" for none).
+        instructions_size: Their length in characters.
+        superseded: Characters of instructions in the session that others have replaced.
+        generation: How many sessions the conversation has had.
+        provisional: Opened on the first turn of an unnamed list and not come back yet.
+        run: A tool run that waits for outputs.
+        keys: The keys it was put under, so that it can go back untouched.
+    """
+
+    id: str
+    session_id: str | None
+    covered: Covered
+    tip_mark: str = ""
+    used: int = 0
+    held: int = 0
+    sent_at: float = 0.0
+    answered_at: float = 0.0
+    instructions: str = ""
+    instructions_size: int = 0
+    superseded: int = 0
+    generation: int = 0
+    provisional: bool = False
+    run: Run | None = None
+    keys: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """As stores keep it: plain JSON without any text of the conversation."""
+        return json.dumps({"schema": SCHEMA, **dataclasses.asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Binding | None:
+        """Read what `to_json` wrote; None if it is of another schema: then it is replayed."""
+        data: dict[str, Any] = json.loads(text)
+        if data.pop("schema", None) != SCHEMA:
+            return None
+        covered = data.pop("covered")
+        covered["recent"] = tuple(covered["recent"])
+        run = data.pop("run")
+        data["keys"] = tuple(data["keys"])
+        return cls(covered=Covered(**covered), run=Run(**run) if run else None, **data)

@@ -1,0 +1,120 @@
+"""Keyed digests of messages and conversations.
+
+Everything that leaves the process for a store is a BLAKE2b hash under a key derived from the
+API key, so that a stolen store tells nothing, not even of a message as short as "Yes.".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..types import Message
+
+EMPTY = ""
+"""The rolling digest of no messages."""
+
+
+def normalise(text: str) -> str:
+    """Drop outer white space and unify line endings: frameworks change both on the way."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.strip()
+
+
+class Digester:
+    """Makes every digest and key of one project.
+
+    Args:
+        secret: Up to 64 bytes that only holders of the API key can derive.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._keyed = hashlib.blake2b(key=secret, digest_size=16)
+
+    def _digest(self, data: bytes) -> str:
+        hasher = self._keyed.copy()
+        hasher.update(data)
+        return hasher.hexdigest()
+
+    def key(self, *parts: str) -> str:
+        """A store key from parts that can't run into one another."""
+        return self._digest(json.dumps(parts).encode())
+
+    def message(self, message: Message) -> str:
+        """The digest of one message: a letter for its role, then the hash of what counts.
+
+        An assistant's name and files are left out: frameworks stamp the one, and keep the
+        other or not as they like, on an answer that came from the session itself.
+        """
+        text = message.text if message.remembered is None else message.remembered
+        text = normalise(text)
+        assistant = message.role == "assistant"
+        if message.tool_calls or message.tool_call_id or (message.files and not assistant):
+            text = json.dumps([text, *_attached(message)], sort_keys=True)
+        name = "" if assistant or message.name is None else message.name
+        head = f"{message.role}:{len(name)}:{name}:"
+        return message.role[0] + self._digest((head + text).encode("utf-8", "surrogatepass"))
+
+    def roll(self, before: str, digest: str) -> str:
+        """The rolling digest of a prefix and one message more."""
+        return self._digest(f"{before}+{digest}".encode())
+
+    def rolling(self, digests: Iterable[str], before: str = EMPTY) -> list[str]:
+        """The rolling digests of every prefix: entry *n* is that of the first *n* messages."""
+        rolled = [before]
+        for digest in digests:
+            before = self.roll(before, digest)
+            rolled.append(before)
+        return rolled
+
+
+def _attached(message: Message) -> tuple[object, ...]:
+    files = [] if message.role == "assistant" else message.files
+    return (
+        [[file.name, file.content, file.url] for file in files],
+        [[call.id, call.name, dict(call.arguments)] for call in message.tool_calls],
+        message.tool_call_id,
+        message.error,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What need not be said again, small whatever its length.
+
+    ``base`` is the rolling digest of all but the ``recent`` messages, of which there are
+    ``base_count``; ``recent`` are the digests of the last ones, at most 64; ``first`` is the
+    digest of the very first, which tells a rewind from a trim.
+    """
+
+    base: str = EMPTY
+    base_count: int = 0
+    recent: tuple[str, ...] = ()
+    first: str = ""
+
+    KEPT = 64
+
+    @classmethod
+    def of(cls, digester: Digester, digests: Sequence[str]) -> Covered:
+        """All of these messages."""
+        return cls().extended(digester, digests)
+
+    @property
+    def count(self) -> int:
+        """How many messages are covered."""
+        return self.base_count + len(self.recent)
+
+    def rolling(self, digester: Digester) -> str:
+        """The rolling digest of everything that is covered."""
+        return digester.rolling(self.recent, self.base)[-1]
+
+    def extended(self, digester: Digester, digests: Sequence[str]) -> Covered:
+        """The same and these messages after it."""
+        recent = self.recent + tuple(digests)
+        surplus = max(0, len(recent) - self.KEPT)
+        base = digester.rolling(recent[:surplus], self.base)[-1] if surplus else self.base
+        first = self.first or (recent[0] if recent else "")
+        return Covered(base, self.base_count + surplus, recent[surplus:], first)

@@ -1,0 +1,182 @@
+"""What a turn asks the outside world to do.
+
+A turn is a generator of these. A driver performs each and sends the answer in, or throws in
+the error that it met. The comment behind each class says what comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from ..types import AgentRequest, Event, Message
+from .binding import Binding
+
+NoteState: TypeAlias = "dict[str, Any]"
+Road: TypeAlias = Literal["session", "stateless"]
+Turn: TypeAlias = Literal[
+    "continued", "opened", "replayed", "rolled_over", "recreated", "stateless"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How a turn travels, and why.
+
+    Attributes:
+        road: On a session, or stateless.
+        turn: The kind of turn.
+        reason: One line that names the rule.
+        omitted: Older messages that the replay leaves out.
+        omitted_files: Names of files that the replay leaves out.
+        generation: How many sessions the conversation has had, this one included.
+        messages_used: Messages that the session will hold after the answer, by our count.
+    """
+
+    road: Road
+    turn: Turn
+    reason: str
+    omitted: int = 0
+    omitted_files: tuple[str, ...] = ()
+    generation: int = 0
+    messages_used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """-> seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """-> None, after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """-> None. Tells the user once for each ``kind``."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """-> the binding under the first key that hits, popped, or None.
+
+    With ``unique`` a key hits only if a single live binding has it.
+    """
+
+    keys: tuple[str, ...]
+    unique: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """-> None."""
+
+    binding: Binding
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Occupy:
+    """-> whether the slot is ours: refreshed, or taken while fewer than ``limit`` are."""
+
+    pool: str
+    slot: str
+    limit: int
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Vacate:
+    """-> None."""
+
+    pool: str
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadNote:
+    """-> the note, empty if there is none."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeNote:
+    """-> the note as ``change`` left it. The change is atomic and may run more than once."""
+
+    key: str
+    change: Callable[[NoteState], NoteState]
+
+
+@dataclass(frozen=True, slots=True)
+class Summarise:
+    """-> the user's summary of messages that a replay leaves out."""
+
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """-> a new `Session`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """-> the `Reply`; or, if ``stream``, None: then `Receive` gives the events.
+
+    ``session_id`` is None on the stateless road.
+    """
+
+    request: AgentRequest
+    session_id: str | None
+    stream: bool
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """-> the stream's next event; `Done` is the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """-> None, after the caller was handed the event."""
+
+    event: Event
+
+
+class Abandoned(BaseException):
+    """Thrown into a turn whose caller has walked away, in the place of `GeneratorExit`.
+
+    Python does not throw that one into a generator behind ``yield from``: it closes it, and a
+    generator that is closed can't ask for anything any more.
+    """
+
+
+Effect: TypeAlias = (
+    Now
+    | Sleep
+    | Warn
+    | Take
+    | Put
+    | Occupy
+    | Vacate
+    | ReadNote
+    | ChangeNote
+    | Summarise
+    | Open
+    | Send
+    | Receive
+    | Emit
+)
+
+T = TypeVar("T")
+Flow: TypeAlias = Generator[Effect, Any, T]
+"""A generator of effects that ends with a value."""

@@ -1,0 +1,77 @@
+"""One request and its answer, whole or in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ..errors import MalformedResponseError
+from ..types import Done, Reply, Token, Usage
+from .call import Call, price
+from .effects import Emit, Flow, Receive, Send
+from .stop import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer; ``text`` is what the caller was shown of it."""
+
+    reply: Reply
+    text: str
+    stopped: bool
+
+
+def exchange(send: Send, call: Call, shown: Callable[[], None]) -> Flow[Answer]:
+    """Send, and hand out what comes; ``shown`` is told before the first piece goes out."""
+    stop = Stop(call.stop)
+    if send.stream:
+        yield send
+        reply, text = yield from _pieces(stop, shown)
+    else:
+        reply = yield send
+        text = stop.feed(reply.message) + stop.rest()
+    if reply.status != "completed":
+        raise MalformedResponseError(
+            "The agent asked for the outputs of tools that it was not offered.",
+            request_id=reply.id,
+        )
+    return Answer(_with_credits(reply, call), text, stop.hit)
+
+
+def _pieces(stop: Stop, shown: Callable[[], None]) -> Flow[tuple[Reply, str]]:
+    texts: list[str] = []
+    heard = False
+    while True:
+        event = yield Receive()
+        if isinstance(event, Done):
+            break
+        if isinstance(event, Token):
+            heard = heard or bool(event.text)
+            event = Token(stop.feed(event.text))
+            texts.append(event.text)
+            if not event.text:
+                continue
+        shown()
+        yield Emit(event)
+    # A stream without a token still has its answer, in its last event.
+    last = (stop.feed(event.reply.message) if not heard else "") + stop.rest()
+    if last:
+        texts.append(last)
+        shown()
+        yield Emit(Token(last))
+    return event.reply, "".join(texts)
+
+
+def _with_credits(reply: Reply, call: Call) -> Reply:
+    if reply.usage.credits is not None:
+        return reply
+    estimate = price(call.capabilities)
+    if estimate is None:
+        return reply
+    usage = Usage(
+        credits=estimate,
+        credits_remaining=reply.usage.credits_remaining,
+        tokens=reply.usage.tokens,
+        estimated=True,
+    )
+    return replace(reply, usage=usage)

@@ -1,0 +1,118 @@
+"""Under which keys a conversation's binding is kept and looked for (R3).
+
+A call uses exactly one kind of key, the strongest it has, and never falls through to a
+weaker one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from ..types import Message
+from .align import TrimRule
+from .binding import Binding
+from .call import Call, History, Policy
+from .digest import Covered, Digester
+
+Kind: TypeAlias = Literal["name", "mark", "content", "none"]
+
+LOOKED_BACK = 4
+"""How many of the last assistant messages are tried: trims and foreign messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Every key of one call, inside its project and tenant."""
+
+    digester: Digester
+    project: str
+    call: Call
+    history: History
+    policy: Policy
+
+    def _key(self, *parts: str) -> str:
+        tenant = self.call.tenant
+        scope = ("any",) if tenant is None else ("tenant", tenant)
+        return self.digester.key(self.project, *scope, *parts)
+
+    @property
+    def kind(self) -> Kind:
+        """The strongest kind of key that the call has."""
+        if self.call.name is not None:
+            return "name"
+        if any(message.mark for message in self.history.messages[: self.history.shown]):
+            return "mark"
+        return "content" if self.policy.match_by_content else "none"
+
+    @property
+    def sought(self) -> tuple[str, ...]:
+        """The keys to look under, the surest first."""
+        if not self.history.shown or self.kind == "none":
+            return ()
+        if self.kind == "content":
+            return (self._content(self.history.rolled),)
+        if self.kind == "mark":
+            marks = [m.mark for m in self._last_answers() if m.mark]
+            return tuple(self.mark(mark) for mark in marks)
+        tips = [self.digester.message(message) for message in self._last_answers()]
+        named = [self._named("rolled", self.history.rolled)]
+        return tuple(named + [self._named("tip", tip) for tip in tips])
+
+    def kept(self, covered: Covered) -> tuple[str, ...]:
+        """The keys to put a binding under that covers this."""
+        rolled = covered.rolling(self.digester)
+        if self.call.name is not None:
+            return (self._named("rolled", rolled), self._named("tip", covered.recent[-1]))
+        keys = (self.mark(self.call.ids.mark),)
+        return (*keys, self._content(rolled)) if self.policy.match_by_content else keys
+
+    @property
+    def note(self) -> str:
+        """The note of the call's name."""
+        return self._named("note", "")
+
+    @property
+    def thread_note(self) -> str:
+        """The note of the call's thread."""
+        return self._key("thread", self.call.thread or "")
+
+    @property
+    def project_note(self) -> str:
+        """What is known of the project, whoever the tenant."""
+        return self.digester.key(self.project, "project")
+
+    @property
+    def spare(self) -> str:
+        """Where a session waits that was opened and never heard a word."""
+        return self.digester.key(self.project, "spare")
+
+    def mark(self, token: str) -> str:
+        """The key of a mark."""
+        return self._key("mark", token)
+
+    def _named(self, what: str, digest: str) -> str:
+        return self._key("name", self.call.name or "", what, digest)
+
+    def _content(self, rolled: str) -> str:
+        instructions = self.history.instructions_digest
+        return self._key("content", self.call.scope, instructions, rolled)
+
+    def _last_answers(self) -> list[Message]:
+        shown = self.history.messages[: self.history.shown]
+        answers = [message for message in reversed(shown) if message.role == "assistant"]
+        return answers[:LOOKED_BACK]
+
+    def trim_rule(self, binding: Binding) -> TrimRule:
+        """How sure a trimmed history must be to continue this binding."""
+        if self.policy.on_trim == "replay" or self.kind == "content":
+            return TrimRule(None)
+        return TrimRule(2 if self.kind == "name" else 0, self._tip_is_marked(binding))
+
+    def _tip_is_marked(self, binding: Binding) -> bool | None:
+        tip = binding.covered.recent[-1]
+        for place in range(self.history.shown - 1, -1, -1):
+            if self.history.digests[place] == tip:
+                mark = self.history.messages[place].mark
+                return None if mark is None else self.mark(mark) == binding.tip_mark
+        return None

@@ -1,0 +1,174 @@
+"""Notes: what is remembered of a name, a thread or a project beside its bindings.
+
+Each function here changes one note; a store applies it atomically. Notes are plain JSON
+values and hold digests, times and counts only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .effects import NoteState
+
+RECENT = 1_800.0
+"""Seconds in which sessions opened for a conversation count as churn (R6)."""
+
+CHURN_LIMIT = 3
+PLAN_REMEMBERED = 300.0
+FULL_REMEMBERED = 30.0
+KEPT_ANSWERS = 8
+KEPT_OPENINGS = 16
+COUNTED = frozenset({"again", "lost", "misaligned", "instructions", "stopped"})
+"""Why a session was opened, where it counts as churn; the others could not be helped."""
+
+Change = Callable[[NoteState], NoteState]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a named call looks like to the note of its name.
+
+    ``pairs`` are the digests of each shown assistant message and of the message before it:
+    by them an answer is recognised in its place.
+    """
+
+    call: str
+    instructions: str
+    pairs: frozenset[str]
+    now: float
+    until: float
+
+
+def arrive(arrival: Arrival) -> Change:
+    """A named call begins: learn side calls, and hold the name unless another call does."""
+
+    def change(note: NoteState) -> NoteState:
+        note = _learn(dict(note), arrival)
+        if is_side_call(note, arrival.instructions) or _in_flight(note, arrival):
+            return note
+        return {**note, "call": arrival.call, "until": arrival.until}
+
+    return change
+
+
+def holds(note: NoteState, arrival: Arrival) -> bool:
+    """Whether the name is held by this very call."""
+    return note.get("call") == arrival.call
+
+
+def is_side_call(note: NoteState, instructions: str) -> bool:
+    """Whether these instructions are known to belong to calls beside the conversation."""
+    return instructions in note.get("side", ())
+
+
+def _in_flight(note: NoteState, arrival: Arrival) -> bool:
+    held = note.get("call", "")
+    return bool(held) and held != arrival.call and note.get("until", 0.0) > arrival.now
+
+
+def _learn(note: NoteState, arrival: Arrival) -> NoteState:
+    """Answers that never came back, while later ones under other instructions did (R5)."""
+    answers: list[list[Any]] = note.get("answers", [])
+    side = list(note.get("side", ()))
+    for place, (instructions, pair) in enumerate(answers):
+        if pair in arrival.pairs:
+            side = [known for known in side if known != instructions]
+            continue
+        passed_over = any(
+            later != instructions and later_pair in arrival.pairs
+            for later, later_pair in answers[place + 1 :]
+        )
+        if passed_over and instructions not in side:
+            side.append(instructions)
+    return {**note, "side": side[-KEPT_ANSWERS:]}
+
+
+def answered(call: str, instructions: str, pair: str, session: NoteState | None) -> Change:
+    """A call ended well: remember its answer, release the name, tell of its session.
+
+    ``session`` is None for calls that stay beside the conversation and leave that untouched.
+    """
+
+    def change(note: NoteState) -> NoteState:
+        answers = [*note.get("answers", []), [instructions, pair]]
+        note = {**note, "answers": answers[-KEPT_ANSWERS:]}
+        if session is None:
+            return note
+        return {**_released(note, call), "session": session, "dropped": False}
+
+    return change
+
+
+def released(call: str, *, dropped: bool) -> Change:
+    """A call ended without an answer; ``dropped`` if its session was given up."""
+
+    def change(note: NoteState) -> NoteState:
+        note = _released(note, call)
+        if dropped:
+            note = {**note, "dropped": True, "session": {}}
+        return note
+
+    return change
+
+
+def _released(note: NoteState, call: str) -> NoteState:
+    if note.get("call") != call:
+        return note
+    return {**note, "call": "", "until": 0.0}
+
+
+def opened(why: str, now: float) -> Change:
+    """A session was opened for the conversation."""
+
+    def change(note: NoteState) -> NoteState:
+        lately = [*_lately(note, now), [now, why]]
+        generation = note.get("generation", 0) + 1
+        return {
+            **note,
+            "opened": lately[-KEPT_OPENINGS:],
+            "generation": generation,
+            "dropped": False,
+        }
+
+    return change
+
+
+def _lately(note: NoteState, now: float) -> list[list[Any]]:
+    return [entry for entry in note.get("opened", []) if entry[0] > now - RECENT]
+
+
+def was_opened(note: NoteState, now: float) -> bool:
+    """Whether the conversation has had a session lately."""
+    return bool(_lately(note, now))
+
+
+def churns(note: NoteState, now: float) -> bool:
+    """Whether so many sessions were opened lately that another would only waste a slot."""
+    return sum(why in COUNTED for _, why in _lately(note, now)) >= CHURN_LIMIT
+
+
+def seen_thread(call: str) -> Change:
+    """A thread's conversation begins: the first one to come is remembered."""
+
+    def change(note: NoteState) -> NoteState:
+        return {**note, "first": note.get("first", call)}
+
+    return change
+
+
+def refused(kind: str, until: float) -> Change:
+    """The project can't open sessions for a while: "plan" or "full"."""
+
+    def change(note: NoteState) -> NoteState:
+        return {**note, kind: until}
+
+    return change
+
+
+def pairs_of(digests: Sequence[str], shown: int, join: Callable[[str, str], str]) -> frozenset[str]:
+    """The places of all shown assistant messages, as `Arrival` wants them."""
+    return frozenset(
+        join(digests[i - 1] if i else "", digests[i]) for i in range(shown) if digests[i][0] == "a"
+    )

@@ -1,0 +1,168 @@
+"""Opening a session: a slot first, then the session, so that no create is refused for nothing.
+
+No call deletes a session: every one opened holds one of the project's slots until it has been
+idle for 30 minutes (contract, *Sessions*).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..errors import (
+    PlanRestrictedError,
+    ServerError,
+    SessionLimitError,
+    StewrdError,
+    UnknownOutcomeError,
+)
+from ..types import Session
+from . import notes
+from .binding import Binding
+from .call import Policy
+from .digest import Covered
+from .effects import ChangeNote, Flow, Now, Occupy, Open, Put, ReadNote, Sleep, Take, Vacate, Warn
+from .keys import Keys
+
+MARGIN = 60.0
+"""Seconds that a slot is held beyond the idle time, for clocks and slow answers."""
+
+SHORT_WAIT = 0.5
+PROVISIONAL_LIMIT = 2
+"""Sessions that unnamed first turns may hold at once (R5)."""
+
+TWICE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NoSeat:
+    """No session can be had: the turn goes stateless."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A live session that has heard nothing yet."""
+
+    session_id: str
+    provisional: bool
+
+
+def open_session(
+    keys: Keys, policy: Policy, *, provisional: bool, serial: int
+) -> Flow[Seat | NoSeat]:
+    """Get a session and its slot; returns a `Seat` or `NoSeat`.
+
+    Args:
+        keys: Of the call.
+        policy: The user's options.
+        provisional: For the first turn of an unnamed list, which must leave room for others.
+        serial: How often this call has opened already: its ghosts must not be taken for one.
+
+    Raises:
+        StewrdError: The server refused for a reason that the stateless road would meet too,
+            or no session is to be had and ``on_session_limit="error"``.
+    """
+    now = yield Now()
+    spare = yield from _spare(keys, policy, now)
+    if spare:
+        return Seat(spare, provisional=False)
+    slot = f"opening-{keys.call.ids.call}-{serial}"
+    seat = yield from _open_new(keys, policy, provisional, slot, now)
+    if isinstance(seat, NoSeat) and not provisional:
+        if policy.on_session_limit == "error":
+            raise SessionLimitError(f"No session can be opened: {seat.reason}.", sent=False)
+        yield Warn("no session", f"{seat.reason}; the turn is answered without a session")
+    return seat
+
+
+def _spare(keys: Keys, policy: Policy, now: float) -> Flow[str | None]:
+    binding: Binding | None = yield Take((keys.spare,))
+    if binding is None or binding.session_id is None:
+        return None
+    if is_idle(binding.sent_at, policy, now):
+        yield Vacate(keys.project, binding.session_id)
+        return None
+    yield refresh(keys.project, binding.session_id, policy)
+    return binding.session_id
+
+
+def keep_spare(keys: Keys, policy: Policy, session_id: str) -> Flow[None]:
+    """Leave a session that never heard a word for whoever needs one next."""
+    now = yield Now()
+    spare = Binding(
+        id=keys.call.ids.call,
+        session_id=session_id,
+        covered=Covered(),
+        sent_at=now,
+        keys=(keys.spare,),
+    )
+    yield Put(spare, policy.idle_timeout)
+
+
+def is_idle(sent_at: float, policy: Policy, now: float) -> bool:
+    """Whether the session has expired by our clock, or will before a message could arrive."""
+    margin = min(10.0, policy.idle_timeout / 10)
+    return now > sent_at + policy.idle_timeout - margin
+
+
+def refresh(project: str, session_id: str, policy: Policy) -> Occupy:
+    """Hold a session's slot for as long as the server may count it."""
+    limit = policy.max_active_sessions + 1
+    return Occupy(project, session_id, limit, policy.idle_timeout + MARGIN)
+
+
+def _open_new(
+    keys: Keys, policy: Policy, provisional: bool, temporary: str, now: float
+) -> Flow[Seat | NoSeat]:
+    note = yield ReadNote(keys.project_note)
+    if note.get("plan", 0.0) > now:
+        return NoSeat("the plan does not allow sessions")
+    if note.get("full", 0.0) > now:
+        return NoSeat("the server said that no slot is free")
+    pool = f"{keys.project}/provisional"
+    ttl = policy.idle_timeout + MARGIN
+    if provisional and not (yield Occupy(pool, temporary, PROVISIONAL_LIMIT, ttl)):
+        return NoSeat("other first turns without a name hold their share of the slots")
+    limit = policy.max_active_sessions
+    if provisional:
+        limit = min(limit, limit // 2 + 1)
+    try:
+        seat = yield from _create(keys, policy, temporary, limit, now)
+        if provisional and isinstance(seat, Seat):
+            yield Occupy(pool, seat.session_id, PROVISIONAL_LIMIT + 1, ttl)
+    finally:
+        if provisional:
+            yield Vacate(pool, temporary)
+    return replace(seat, provisional=provisional) if isinstance(seat, Seat) else seat
+
+
+def _create(keys: Keys, policy: Policy, slot: str, limit: int, now: float) -> Flow[Seat | NoSeat]:
+    """Reserve a slot, create the session, and swap its id in."""
+    ttl = policy.idle_timeout + MARGIN
+    for attempt in range(TWICE):
+        reserved = f"{slot}-{attempt}"
+        if not (yield Occupy(keys.project, reserved, limit, ttl)):
+            return NoSeat("all of the project's slots are in use")
+        try:
+            session: Session = yield Open()
+        except (UnknownOutcomeError, ServerError):
+            continue  # the slot stays as a ghost: a session may be there that nobody knows
+        except SessionLimitError:
+            yield Vacate(keys.project, reserved)
+            if attempt == 0:
+                yield Sleep(SHORT_WAIT)
+            continue
+        except PlanRestrictedError:
+            yield Vacate(keys.project, reserved)
+            until = now + notes.PLAN_REMEMBERED
+            yield ChangeNote(keys.project_note, notes.refused("plan", until))
+            return NoSeat("the plan does not allow sessions")
+        except StewrdError:
+            yield Vacate(keys.project, reserved)
+            raise
+        yield refresh(keys.project, session.id, policy)
+        yield Vacate(keys.project, reserved)
+        return Seat(session.id, provisional=False)
+    yield ChangeNote(keys.project_note, notes.refused("full", now + notes.FULL_REMEMBERED))
+    return NoSeat("the server would not open a session")

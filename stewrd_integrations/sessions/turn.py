@@ -1,0 +1,491 @@
+"""The turn: which session has already heard exactly this, and what has it not heard yet?
+
+A generator of effects. It knows neither a clock nor a socket nor a thread, so that the sync
+and the async driver run the very same decisions. A binding is taken before anything is sent
+and put back only after a complete answer (R2): whatever goes wrong in between, nobody ever
+continues a session of unknown content.
+
+::
+
+    turn ── one-shot, "never" ─────────────────────────────┐
+      ├─ named: hold the name ── held by another, side ────┤
+      └─ find a binding ─┬─ it aligns ──── continue        ├── stateless
+                         └─ it does not ── open, replay ───┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import InvalidInputError
+from ..types import AgentRequest, Message, Reply
+from . import notes, replay
+from .align import Alignment, align
+from .binding import DAY, Binding
+from .call import Call, History, Outcome, Policy
+from .digest import Covered, Digester
+from .effects import (
+    ChangeNote,
+    Decision,
+    Flow,
+    Now,
+    Put,
+    Send,
+    Sleep,
+    Summarise,
+    Take,
+    Turn,
+    Vacate,
+)
+from .exchange import Answer, exchange
+from .failures import verdict
+from .keys import Keys
+from .opening import NoSeat, Seat, is_idle, keep_spare, open_session, refresh
+
+REPLAYED: dict[str, Turn] = {"rollover": "rolled_over", "expired": "recreated", "gone": "recreated"}
+LONG = 20.0
+"""Seconds of an answer after which its slot is refreshed once more."""
+
+
+def turn(call: Call, policy: Policy, digester: Digester, project: str) -> Flow[Outcome]:
+    """Answer one call.
+
+    Args:
+        call: What the framework showed, and who is talking.
+        policy: The user's options.
+        digester: Keyed by a secret of the project.
+        project: Names the project in the store.
+
+    Raises:
+        InvalidInputError: The call can't be answered as it is; nothing was done.
+        StewrdError: As the server or the store reported it.
+    """
+    history = History.of(digester, call.messages)
+    _check_budget(history, policy)
+    keys = Keys(digester, project, call, history, policy)
+    return (yield from _Turn(keys).run())
+
+
+def _check_budget(history: History, policy: Policy) -> None:
+    current = len(history.current.text) if history.current else 0
+    size = current + len(history.instructions)
+    if size > policy.replay_budget:
+        raise InvalidInputError(
+            f"The instructions and the current message have {size:,} characters together, "
+            f"more than replay_budget={policy.replay_budget:,}.",
+            advice="Shorten them, send long material as files, or raise replay_budget.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Why:
+    """Why a turn does not simply continue: a word for the note, and a line for the reader."""
+
+    word: str
+    reason: str
+
+
+class _Turn:
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.call = keys.call
+        self.history = keys.history
+        self.policy = keys.policy
+        self.note: dict[str, Any] = {}
+        self.dropped = False
+        self.handed_out = False
+
+    def run(self) -> Flow[Outcome]:
+        if self.call.one_shot:
+            return (yield from self._stateless("a one-shot call"))
+        if self.call.sessions == "never":
+            return (yield from self._stateless('sessions="never"'))
+        if self.call.name is None:
+            return (yield from self._converse())
+        return (yield from self._under_a_name())
+
+    # -- who is talking ----------------------------------------------------------------
+
+    def _under_a_name(self) -> Flow[Outcome]:
+        now = yield Now()
+        arrival = self._arrival(now)
+        self.note = yield ChangeNote(self.keys.note, notes.arrive(arrival))
+        if not notes.holds(self.note, arrival):
+            side = notes.is_side_call(self.note, arrival.instructions)
+            outcome = yield from self._stateless(
+                "these instructions belong to calls beside the conversation"
+                if side
+                else "another call of this conversation is in flight"
+            )
+            yield from self._note_answer(outcome, None)
+            return outcome
+        try:
+            return (yield from self._converse())
+        except BaseException:
+            released = notes.released(self.call.ids.call, dropped=self.dropped)
+            yield ChangeNote(self.keys.note, released)
+            raise
+
+    def _arrival(self, now: float) -> notes.Arrival:
+        digests, shown = self.history.digests, self.history.shown
+        return notes.Arrival(
+            call=self.call.ids.call,
+            instructions=self.history.instructions_digest,
+            pairs=notes.pairs_of(digests, shown, self.keys.digester.roll),
+            now=now,
+            until=now + self.call.allowance,
+        )
+
+    def _note_answer(self, outcome: Outcome, session: dict[str, Any] | None) -> Flow[None]:
+        digester = self.keys.digester
+        pair = digester.roll(self.history.digests[-1], _digest_of(digester, outcome.reply.message))
+        instructions = self.history.instructions_digest
+        change = notes.answered(self.call.ids.call, instructions, pair, session)
+        yield ChangeNote(self.keys.note, change)
+
+    # -- which session has heard this --------------------------------------------------
+
+    def _converse(self) -> Flow[Outcome]:
+        now = yield Now()
+        binding, alignment = yield from self._find()
+        if binding is None:
+            return (yield from self._begin(alignment.reason, now))
+        why = self._hindrance(binding, alignment, now)
+        if why is None:
+            return (yield from self._continue(binding, alignment, now))
+        if why.word == "expired" and now > binding.answered_at + self.policy.idle_timeout:
+            yield Vacate(self.keys.project, str(binding.session_id))
+        return (yield from self._anew(why, binding))
+
+    def _find(self) -> Flow[tuple[Binding | None, Alignment]]:
+        """The first binding that aligns; others go back untouched, after all were tried."""
+        keys, history, digester = self.keys, self.history, self.keys.digester
+        sought, unique = keys.sought, keys.kind == "content"
+        refusal = Alignment("refused", "")
+        rejected: list[Binding] = []
+        binding: Binding | None = None
+        while sought:
+            binding = yield Take(sought, unique)
+            if binding is None:
+                break
+            rule = keys.trim_rule(binding)
+            found = align(digester, binding.covered, history.digests, history.shown, rule)
+            if found.continues:
+                break
+            refusal = found
+            rejected.append(binding)
+        for other in rejected:
+            yield Put(other, DAY)
+        if binding is None:
+            return None, refusal
+        if unique:
+            yield Put(self._tombstone(sought), DAY)
+        return binding, found
+
+    def _tombstone(self, keys: tuple[str, ...]) -> Binding:
+        """What stays behind where content matched.
+
+        A second conversation of the same words is so told from the first, also when the first
+        has moved on and comes back later by a rewind.
+        """
+        return Binding(id=self.call.ids.nonce, session_id=None, covered=Covered(), keys=keys)
+
+    def _hindrance(self, binding: Binding, alignment: Alignment, now: float) -> _Why | None:
+        """What keeps a binding that aligns from being continued."""
+        policy = self.policy
+        if binding.session_id is None:
+            word = "stopped" if binding.generation else "returned"
+            return _Why(word, "it comes back, so it gets a session")
+        if is_idle(binding.sent_at, policy, now):
+            return _Why("expired", "the session was idle for too long")
+        if binding.used + 2 > policy.session_message_limit:
+            limit = policy.session_message_limit
+            return _Why("rollover", f"the session is full ({binding.used} of {limit} messages)")
+        if self._changes_instructions(binding):
+            superseded = binding.superseded + binding.instructions_size
+            if policy.on_instructions_change == "replay" or superseded > policy.replay_budget:
+                return _Why("instructions", "the instructions changed")
+        unheard = sum(replay.cost(self.history.messages[f.index]) for f in alignment.fresh[:-1])
+        if unheard > policy.replay_budget:
+            return _Why("misaligned", "more was added than replay_budget holds")
+        return None
+
+    def _changes_instructions(self, binding: Binding) -> bool:
+        return binding.instructions != self.history.instructions_digest
+
+    # -- the session goes on -----------------------------------------------------------
+
+    def _continue(self, binding: Binding, alignment: Alignment, now: float) -> Flow[Outcome]:
+        instructions = None
+        if self._changes_instructions(binding):
+            replaces = bool(binding.instructions)
+            instructions = replay.Instructions(self.history.instructions, replaces)
+        speech = replay.continued(
+            self.history.messages,
+            [fresh.within(binding.held) for fresh in alignment.fresh],
+            instructions,
+            nonce=self.call.ids.nonce,
+            budget=self.policy.replay_budget,
+        )
+        used = binding.used + 2
+        reason = alignment.reason + ("; the instructions changed" if instructions else "")
+        decision = _decision("continued", reason, speech, binding.generation, used)
+        yield refresh(self.keys.project, str(binding.session_id), self.policy)
+        answer = yield from self._attempt(speech, binding.session_id, decision, binding)
+        if isinstance(answer, _Why):
+            return (yield from self._anew(answer, binding, again=False))
+        if binding.provisional:
+            yield Vacate(f"{self.keys.project}/provisional", str(binding.session_id))
+        replaced = binding.instructions_size if instructions else 0
+        kept = replace(
+            binding,
+            covered=alignment.covered,
+            used=used,
+            held=binding.held + len(alignment.fresh) + 1,
+            sent_at=now,
+            instructions=self.history.instructions_digest,
+            instructions_size=len(self.history.instructions),
+            superseded=binding.superseded + replaced,
+            provisional=False,
+        )
+        return (yield from self._remember(kept, answer, decision))
+
+    def _attempt(
+        self,
+        speech: replay.Speech,
+        session_id: str | None,
+        decision: Decision,
+        binding: Binding | None,
+    ) -> Flow[Answer | _Why]:
+        """Send once on a session: an `Answer`, or why the turn must go to a new session."""
+        send = self._send(speech, session_id, decision)
+        try:
+            return (yield from exchange(send, self.call, self._shown))
+        except BaseException as error:
+            fate = verdict(
+                error,
+                shown=self.handed_out,
+                retry_on_compute_error=self.policy.retry_on_compute_error,
+            )
+            if fate == "keep":
+                yield from self._keep(binding, session_id)
+                raise
+            if fate == "drop":
+                self.dropped = True
+                raise
+            if fate == "anew":
+                yield from self._wait_for(error)
+                return _Why("failed", "the server failed before it did the work")
+        yield Vacate(self.keys.project, str(session_id))
+        return _Why("gone", "the session had expired")
+
+    def _wait_for(self, error: BaseException) -> Flow[None]:
+        seconds = getattr(error, "retry_after", None)
+        if seconds:
+            yield Sleep(min(float(seconds), 60.0))
+
+    def _keep(self, binding: Binding | None, session_id: str | None) -> Flow[None]:
+        """Nothing was heard: everything is as it was before the call."""
+        if binding is not None:
+            yield Put(binding, DAY)
+        if session_id is not None and (binding is None or binding.session_id != session_id):
+            self.dropped = binding is None
+            yield from keep_spare(self.keys, self.policy, session_id)
+
+    def _shown(self) -> None:
+        self.handed_out = True
+
+    def _send(self, speech: replay.Speech, session_id: str | None, decision: Decision) -> Send:
+        request = AgentRequest(speech.text, self.call.capabilities, speech.files)
+        return Send(request, session_id, self.call.stream, decision)
+
+    # -- a new session, or none --------------------------------------------------------
+
+    def _begin(self, refusal: str, now: float) -> Flow[Outcome]:
+        """No binding: a new conversation, or one that nobody recognises."""
+        named, shown = self.call.name is not None, self.history.shown
+        if not shown:
+            again = named and notes.was_opened(self.note, now)
+            why = _Why("again" if again else "first", "a new conversation")
+        elif refusal:
+            why = _Why("misaligned", refusal)
+        elif self.note.get("dropped"):
+            why = _Why("aborted", "the last call of this conversation did not end well")
+        else:
+            why = _Why("lost", "no session is known for this history")
+        if self.call.sessions == "always" or named:
+            return (yield from self._anew(why, None))
+        if shown:
+            reason = f"{why.reason}; an unnamed history gets its session when it comes back"
+            return (yield from self._stateless(reason, remember=True))
+        if not (yield from self._first_of_its_thread()):
+            reason = "a further conversation of this thread gets its session when it comes back"
+            return (yield from self._stateless(reason, remember=True))
+        return (yield from self._anew(why, None, provisional=True))
+
+    def _first_of_its_thread(self) -> Flow[bool]:
+        if self.call.thread is None:
+            return True
+        call = self.call.ids.call
+        note = yield ChangeNote(self.keys.thread_note, notes.seen_thread(call))
+        return bool(note.get("first") == call)
+
+    def _anew(
+        self, why: _Why, binding: Binding | None, *, provisional: bool = False, again: bool = True
+    ) -> Flow[Outcome]:
+        """Open a session and say everything to it; where none is to be had, go stateless."""
+        now = yield Now()
+        if self._churns(why, now):
+            reason = f"{why.reason}; {notes.CHURN_LIMIT} sessions were opened lately in vain"
+            return (yield from self._stateless(reason, remember=True, binding=binding))
+        try:
+            seat: Seat | NoSeat = yield from open_session(
+                self.keys, self.policy, provisional=provisional, serial=0 if again else 1
+            )
+        except BaseException:
+            if binding is not None:
+                yield Put(binding, DAY)
+            raise
+        if isinstance(seat, NoSeat):
+            reason = f"{why.reason}; {seat.reason}"
+            return (yield from self._stateless(reason, remember=True, binding=binding))
+        if self.call.name is not None:
+            yield ChangeNote(self.keys.note, notes.opened(why.word, now))
+        speech = yield from self._everything()
+        generation = self._generation(binding) + 1
+        decision = _decision(self._kind(why), why.reason, speech, generation, 2)
+        sent_at = yield Now()
+        answer = yield from self._attempt(speech, seat.session_id, decision, binding)
+        if isinstance(answer, _Why):
+            if again:
+                return (yield from self._anew(answer, binding, again=False))
+            return (yield from self._stateless(answer.reason, remember=True, binding=binding))
+        kept = Binding(
+            id="",
+            session_id=seat.session_id,
+            covered=Covered.of(self.keys.digester, self.history.digests),
+            used=2,
+            held=len(self.history.messages) - speech.omitted + 1,
+            sent_at=sent_at,
+            instructions=self.history.instructions_digest,
+            instructions_size=len(self.history.instructions),
+            generation=generation,
+            provisional=seat.provisional,
+        )
+        return (yield from self._remember(kept, answer, decision))
+
+    def _generation(self, binding: Binding | None) -> int:
+        before = binding.generation if binding else 0
+        return max(before, int(self.note.get("generation", 0)))
+
+    def _churns(self, why: _Why, now: float) -> bool:
+        counted = why.word in notes.COUNTED or why.word == "returned"
+        return counted and notes.churns(self.note, now)
+
+    def _kind(self, why: _Why) -> Turn:
+        return REPLAYED.get(why.word, "replayed" if self.history.shown else "opened")
+
+    def _everything(self) -> Flow[replay.Speech]:
+        """The replay: the newest messages that fit, after a word on the older ones."""
+        history, policy = self.history, self.policy
+        tail: list[Message] = [history.current] if history.current else []
+        budget = policy.replay_budget - len(history.instructions)
+        budget -= sum(len(message.text) for message in tail)
+        window = replay.window(history.before, budget)
+        summary = None
+        if window.omitted and callable(policy.recap):
+            summary = yield Summarise(window.omitted)
+        instructions = None
+        if history.instructions:
+            instructions = replay.Instructions(history.instructions)
+        return replay.replayed(
+            window,
+            tail,
+            instructions,
+            nonce=self.call.ids.nonce,
+            budget=budget - sum(replay.cost(message) for message in window.kept),
+            summary=summary,
+        )
+
+    def _stateless(
+        self, reason: str, *, remember: bool = False, binding: Binding | None = None
+    ) -> Flow[Outcome]:
+        """Say everything to the agent at once, without a session (R6)."""
+        try:
+            speech = yield from self._everything()
+            decision = _decision("stateless", reason, speech, 0, 0)
+            answer = yield from exchange(self._send(speech, None, decision), self.call, self._shown)
+        except BaseException:
+            if binding is not None and binding.session_id is None:
+                yield Put(binding, DAY)  # it ties no session, so nothing can be wrong with it
+            raise
+        if not remember:
+            return self._outcome(answer, decision, None)
+        kept = Binding(
+            id="",
+            session_id=None,
+            covered=Covered.of(self.keys.digester, self.history.digests),
+            generation=binding.generation if binding else 0,
+        )
+        return (yield from self._remember(kept, answer, decision))
+
+    # -- the answer is complete --------------------------------------------------------
+
+    def _remember(self, binding: Binding, answer: Answer, decision: Decision) -> Flow[Outcome]:
+        """Put the binding back, now that the answer is complete, and release the name."""
+        now = yield Now()
+        session_id = binding.session_id
+        if session_id and now > binding.sent_at + LONG:
+            yield refresh(self.keys.project, session_id, self.policy)
+        digester = self.keys.digester
+        covered = binding.covered.extended(digester, [_digest_of(digester, answer.text)])
+        kept = replace(
+            binding,
+            id=self.call.ids.call,
+            covered=covered,
+            tip_mark=self.keys.mark(self.call.ids.mark),
+            answered_at=now,
+            keys=self.keys.kept(covered),
+        )
+        if answer.stopped:
+            # The session holds more than was shown: it can't be continued.
+            kept = replace(kept, session_id=None)
+        yield Put(kept, DAY)
+        outcome = self._outcome(answer, decision, session_id)
+        if self.call.name is not None:
+            yield from self._note_answer(outcome, self._session_facts(kept))
+        return outcome
+
+    def _session_facts(self, binding: Binding) -> dict[str, Any]:
+        if binding.session_id is None:
+            return {}
+        return {
+            "id": binding.session_id,
+            "used": binding.used,
+            "limit": self.policy.session_message_limit,
+            "deadline": binding.sent_at + self.policy.idle_timeout,
+            "generation": binding.generation,
+        }
+
+    def _outcome(self, answer: Answer, decision: Decision, session_id: str | None) -> Outcome:
+        reply: Reply = replace(answer.reply, message=answer.text)
+        return Outcome(reply, self.call.ids.mark, decision, session_id, answer.stopped)
+
+
+def _digest_of(digester: Digester, answer: str) -> str:
+    return digester.message(Message("assistant", answer))
+
+
+def _decision(
+    kind: Turn, reason: str, speech: replay.Speech, generation: int, used: int
+) -> Decision:
+    return Decision(
+        road="stateless" if kind == "stateless" else "session",
+        turn=kind,
+        reason=reason,
+        omitted=speech.omitted,
+        omitted_files=speech.omitted_files,
+        generation=generation,
+        messages_used=used,
+    )

@@ -1,0 +1,152 @@
+"""The store of one process: dicts and a lock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from ..sessions.binding import DAY, Binding
+from ..sessions.effects import NoteState
+
+SWEEP_EVERY = 256
+"""Writes between two sweeps: what has expired leaves without a background thread."""
+
+
+class MemoryStore:
+    """Bindings, slots and notes in this process.
+
+    Args:
+        clock: Seconds since the epoch; another one is for tests.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._bindings: dict[str, tuple[Binding, float]] = {}
+        self._by_key: dict[str, list[str]] = {}
+        self._pools: dict[str, dict[str, float]] = {}
+        self._notes: dict[str, tuple[NoteState, float]] = {}
+        self._writes = 0
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({len(self._bindings)} bindings)"
+
+    def take(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
+        """Pop a binding by the first key that hits."""
+        with self._lock:
+            for key in keys:
+                live = self._live(key)
+                if live and (len(live) == 1 or not unique):
+                    return self._remove(live[-1])
+            return None
+
+    def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
+        """The bindings that repeated takes would pop."""
+        with self._lock:
+            found: dict[str, Binding] = {}
+            for key in keys:
+                live = self._live(key)
+                if len(live) == 1 or not unique:
+                    found.update((id_, self._bindings[id_][0]) for id_ in reversed(live))
+            return list(found.values())
+
+    def put(self, binding: Binding, ttl: float) -> None:
+        """Keep a binding for ``ttl`` seconds."""
+        with self._lock:
+            self._sweep_now_and_then()
+            self._remove(binding.id)
+            self._bindings[binding.id] = (binding, self._clock() + ttl)
+            for key in binding.keys:
+                self._by_key.setdefault(key, []).append(binding.id)
+
+    def occupy(self, pool: str, slot: str, limit: int, ttl: float) -> bool:
+        """Refresh a slot, or take it if fewer than ``limit`` are alive."""
+        with self._lock:
+            now = self._clock()
+            alive = self._alive(pool, now)
+            if slot not in alive and len(alive) >= limit:
+                return False
+            alive[slot] = now + ttl
+            return True
+
+    def vacate(self, pool: str, slot: str) -> None:
+        """Give a slot back."""
+        with self._lock:
+            self._pools.get(pool, {}).pop(slot, None)
+
+    def slots(self, pool: str) -> dict[str, float]:
+        """The live slots of a pool, each with the seconds until it lapses."""
+        with self._lock:
+            now = self._clock()
+            return {slot: until - now for slot, until in self._alive(pool, now).items()}
+
+    def note(self, key: str, change: Callable[[NoteState], NoteState] | None = None) -> NoteState:
+        """Read a note, or change it and read the result."""
+        with self._lock:
+            note, until = self._notes.get(key, ({}, 0.0))
+            if until <= self._clock():
+                note = {}
+            if change is not None:
+                note = change(note)
+                self._notes[key] = (note, self._clock() + DAY)
+            return note
+
+    async def atake(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
+        """`take`; it never waits for anything."""
+        return self.take(keys, unique)
+
+    async def apeek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
+        """`peek`; it never waits for anything."""
+        return self.peek(keys, unique)
+
+    async def aput(self, binding: Binding, ttl: float) -> None:
+        """`put`; it never waits for anything."""
+        self.put(binding, ttl)
+
+    async def aoccupy(self, pool: str, slot: str, limit: int, ttl: float) -> bool:
+        """`occupy`; it never waits for anything."""
+        return self.occupy(pool, slot, limit, ttl)
+
+    async def avacate(self, pool: str, slot: str) -> None:
+        """`vacate`; it never waits for anything."""
+        self.vacate(pool, slot)
+
+    async def aslots(self, pool: str) -> dict[str, float]:
+        """`slots`; it never waits for anything."""
+        return self.slots(pool)
+
+    async def anote(
+        self, key: str, change: Callable[[NoteState], NoteState] | None = None
+    ) -> NoteState:
+        """`note`; it never waits for anything."""
+        return self.note(key, change)
+
+    def _live(self, key: str) -> list[str]:
+        now = self._clock()
+        return [id_ for id_ in self._by_key.get(key, ()) if self._bindings[id_][1] > now]
+
+    def _remove(self, id_: str) -> Binding | None:
+        binding, _ = self._bindings.pop(id_, (None, 0.0))
+        for key in binding.keys if binding else ():
+            ids = self._by_key[key]
+            ids.remove(id_)
+            if not ids:
+                del self._by_key[key]
+        return binding
+
+    def _alive(self, pool: str, now: float) -> dict[str, float]:
+        slots = self._pools.setdefault(pool, {})
+        for slot in [slot for slot, until in slots.items() if until <= now]:
+            del slots[slot]
+        return slots
+
+    def _sweep_now_and_then(self) -> None:
+        self._writes += 1
+        if self._writes % SWEEP_EVERY:
+            return
+        now = self._clock()
+        for id_ in [id_ for id_, (_, until) in self._bindings.items() if until <= now]:
+            self._remove(id_)
+        for key in [key for key, (_, until) in self._notes.items() if until <= now]:
+            del self._notes[key]

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from stewrd_integrations.emulator.__main__ import line, main
+from stewrd_integrations.emulator.records import Exchange
+
+
+def exchange(**changes: Any) -> Exchange:
+    usual = Exchange(
+        number=0,
+        time=0.0,
+        method="POST",
+        path="/v1/sessions/3f9c0000-aaaa/messages",
+        session_id="x",
+        body={"message": 'My name\nis "Ada"'},
+        status=200,
+        note="2/50 messages 1 credit",
+    )
+    return replace(usual, **changes)
+
+
+def test_a_line_for_each_request() -> None:
+    _, rest = line(exchange()).split(" ", 1)
+    assert rest == 'POST …/sessions/3f9c/messages 200 2/50 messages 1 credit "My name is "Ada""'
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"status": None, "note": "hung up"}, "--- hung up"),
+        ({"status": 410, "code": "not_found"}, "410 not_found"),
+        ({"body": {"message": "x" * 99}}, "x" * 59 + "…"),
+        ({"body": "not JSON"}, "1 credit"),
+        ({"body": {"message": "\x1b[2J"}}, '"�[2J"'),
+        ({"path": "/v1/agent"}, "POST …/agent 200"),
+    ],
+)
+def test_what_a_line_says(changes: dict[str, object], part: str) -> None:
+    assert part in line(exchange(**changes))
+
+
+def test_colours_only_if_wanted() -> None:
+    assert "\033" not in line(exchange())
+    assert "\033[32m200\033[0m" in line(exchange(), colour=True)
+    assert "\033[31m410\033[0m" in line(exchange(status=410), colour=True)
+
+
+def test_it_serves_from_a_shell() -> None:
+    options = [
+        "--port",
+        "0",
+        "--credits",
+        "7",
+        "--api-key",
+        "sk-stw_mine",
+        "--chunk-delay",
+        "0",
+    ]
+    command = [sys.executable, "-m", "stewrd_integrations.emulator", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as shell:
+        assert shell.stdout is not None and shell.stderr is not None
+        try:
+            heads = [shell.stdout.readline() for _ in range(6)]
+            [url] = [text.strip().split("=")[1] for text in heads if "STEWRD_BASE_URL=" in text]
+            assert any("STEWRD_API_KEY=sk-stw_mine" in text for text in heads)
+            headers = {"Authorization": "Bearer sk-stw_mine"}
+            body = {"message": "My name is Ada", "stream": True}
+            got = httpx.post(f"{url}/v1/agent", json=body, headers=headers, trust_env=False)
+            assert got.status_code == 200
+            assert 'POST …/agent 200 stream 1 credit "My name is Ada"' in shell.stdout.readline()
+            shell.send_signal(signal.SIGINT)
+            assert shell.wait(timeout=5) == 0
+            assert shell.stderr.read() == ""
+        finally:
+            shell.kill()
+
+
+def test_a_port_that_is_taken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["--port", str(taken.getsockname()[1])]) == 1
+    assert "cannot serve" in capsys.readouterr().err
