@@ -5,6 +5,15 @@ does so from a shell. It needs starlette and uvicorn, and nothing else of this
 package.
 """
 
+try:
+    import starlette  # noqa: F401
+    import uvicorn  # noqa: F401
+except ModuleNotFoundError as missing:
+    raise ImportError(
+        "stewrd_integrations.emulator needs starlette and uvicorn: "
+        'pip install "stewrd-integrations[emulator]"'
+    ) from missing
+
 from .agent import Agent, Answer, Context, File, default_agent
 from .reading import Conversation, Heard, Said, ToolCall, read
 from .records import Exchange, Overlap, Run, SessionRecord

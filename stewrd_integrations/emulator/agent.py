@@ -212,7 +212,8 @@ _CALLED = re.compile(
 _HOME = re.compile(r"\bi live in ([^.!?\n,;]+)", re.IGNORECASE)
 _REMEMBER = re.compile(r"\bremember that ([^!?\n]+)", re.IGNORECASE)
 _ASKED = re.compile(
-    r"\b(?:what(?:'s| is| are| was| were)|who (?:is|are)|tell me|remind me of) ((?:my|our|the) [^?.!\n]+)",
+    r"\b(?:what(?:'s| is| are| was| were)|who (?:is|are)|tell me|remind me of) "
+    r"((?:my|our|the) [^?.!\n]+)",
     re.IGNORECASE,
 )
 
@@ -317,7 +318,8 @@ def _small_talk(context: Context) -> str:
     if re.match(r"\s*(?:thanks|thank you)\b", context.message, re.IGNORECASE):
         return "You are welcome."
     if context.message.rstrip().endswith("?"):
-        return f"You ask “{_short(context.message)}”: I only know what you tell me in this conversation."
+        question = _short(context.message)
+        return f"You ask “{question}”: I only know what you tell me in this conversation."
     return f"Understood: “{_short(context.message)}”. Tell me more, or ask me about what you said."
 
 

@@ -320,7 +320,7 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         await cast(asyncio.Event, self._stopped).wait()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         for server in self.servers:
             server.close()
         self._lines.abort()

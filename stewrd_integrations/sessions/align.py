@@ -89,7 +89,7 @@ def align(
         return _front_is_gone(digester, covered, digests, shown, walk, trim)
     if covered.base_count and not _base_agrees(digester, covered, digests, walk):
         return Alignment("refused", "the history before its last 64 messages differs")
-    return _nothing_missing(digester, covered, digests, shown, walk)
+    return _nothing_missing(digester, digests, shown, walk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _tail(digests: Sequence[str], walk: _Walk) -> tuple[Fresh, ...]:
 
 
 def _nothing_missing(
-    digester: Digester, covered: Covered, digests: Sequence[str], shown: int, walk: _Walk
+    digester: Digester, digests: Sequence[str], shown: int, walk: _Walk
 ) -> Alignment:
     fresh = tuple(Fresh(i, before=before) for i, before in walk.extras) + _tail(digests, walk)
     now = Covered.of(digester, digests)

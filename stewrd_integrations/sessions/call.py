@@ -43,7 +43,9 @@ class Policy:
             _one_of("recap", self.recap, ("window",))
 
 
-def _at_least(name: str, value: float, least: float) -> None:
+def _at_least(name: str, value: object, least: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigurationError(f"{name} is a {type(value).__name__}, not a number.")
     if value < least:
         raise ConfigurationError(f"{name}={value!r} is too small: {least} is the least.")
 

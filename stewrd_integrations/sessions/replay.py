@@ -240,13 +240,14 @@ class _Parcel:
     """The files that travel with a message: the current ones always, older ones as they fit."""
 
     def __init__(self, tail: Sequence[Message], budget: int) -> None:
-        current = [file for message in tail for file in message.files]
         self.names: dict[File, str] = {}
         self.omitted: list[str] = []
-        self._sent: list[File] = list(current)
+        self._sent: list[File] = []
         self._older: list[File] = []
-        self._taken = {file.name for file in current}
+        self._taken: set[str] = set()
         self._budget = budget
+        for file in (file for message in tail for file in message.files):
+            self._sent.append(replace(file, name=self._free_name(file.name)))
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -256,7 +257,7 @@ class _Parcel:
         for file in message.files:
             if file in self.names:
                 continue
-            if file in self._sent:
+            if replace(file, url=None) in self._sent:
                 self.names[file] = file.name
             elif file.content is None or len(file.content) > self._budget:
                 self.omitted.append(file.name)

@@ -129,7 +129,8 @@ def test_who_it_is_told_to_be() -> None:
 def test_files_are_read() -> None:
     files = (File("a.txt", "one\ntwo"), File("b.txt", ""), File("c.txt", "x"))
     assert ask(message="Look", files=files).text == (
-        "a.txt has 2 lines; the first one is “one”. b.txt is empty. c.txt has 1 line; the first one is “x”."
+        "a.txt has 2 lines; the first one is “one”. b.txt is empty. "
+        "c.txt has 1 line; the first one is “x”."
     )
     told = ask(message="What was in the file?", earlier_files=files[2:])
     assert told.text == "c.txt has 1 line; the first one is “x”."
@@ -142,7 +143,8 @@ def test_files_are_written() -> None:
     assert told.files == (
         File(
             "x.csv",
-            'number,role,text\n1,user,"a"\n2,assistant,"say ""b"""\n3,user,"Write a file called x.csv"\n',
+            'number,role,text\n1,user,"a"\n2,assistant,"say ""b"""\n'
+            '3,user,"Write a file called x.csv"\n',
         ),
     )
 

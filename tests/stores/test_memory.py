@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,14 +21,14 @@ class Sync:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
 
 class Async(Sync):
     """A store by its async methods."""
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Any:
         method = getattr(self.store, f"a{name}")
         return lambda *args, **kwargs: asyncio.run(method(*args, **kwargs))
 

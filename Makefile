@@ -1,0 +1,76 @@
+# Every command sets up what it needs, in .venv. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+# More for pytest: make test ARGS="-k align -x"
+ARGS ?=
+# Tests run in as many processes as there are cores: make test WORKERS=0 for one.
+WORKERS ?= auto
+
+BIN := $(VENV)/bin
+SCRIPTS := $(wildcard examples/*.py benchmarks/*.py)
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+COVERAGE :=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint smoke format soak mutants constraints clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.demo ## Run the quickstart; without a key it talks to the emulator
+	@$(BIN)/python examples/quickstart.py
+
+test: $(VENV)/.dev ## Run the tests
+	@$(BIN)/python -m pytest -n $(WORKERS) $(COVERAGE) $(ARGS)
+
+check: lint ## Everything that must pass: format, lint, types, layers, tests with coverage, the wheel
+	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report=term"
+	@$(MAKE) --no-print-directory smoke
+
+lint: $(VENV)/.dev ## Check format, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy stewrd_integrations tests $(SCRIPTS)
+	$(BIN)/lint-imports --no-cache --no-logo
+
+smoke: $(VENV)/.dev ## Build the wheel and try it, with each extra alone
+	@$(BIN)/python tests/packaging/smoke.py
+
+format: $(VENV)/.dev ## Format the code, and mend what the linter can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+soak: $(VENV)/.dev ## Run the tests that take minutes
+	@$(BIN)/python -m pytest -m soak -n $(WORKERS) $(ARGS)
+
+mutants: $(VENV)/.dev ## Break the code in small ways: the tests must notice
+	@$(BIN)/python tests/mutants.py $(ARGS)
+
+constraints: ## Pin the newest versions that work together, for every Python
+	@test -x .tools/bin/uv || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install --quiet uv; }
+	.tools/bin/uv pip compile --quiet --no-config --universal --python-version 3.10 --upgrade \
+	  --all-extras --group dev --no-header --no-annotate pyproject.toml --output-file constraints.txt
+
+clean: ## Remove everything that the commands made
+	rm -rf .venv* .tools dist build .coverage .coverage.* htmlcov .hypothesis .benchmarks \
+	  .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12")'
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.venv pyproject.toml constraints.txt
+	@echo "Installing what the demo needs ..."
+	@$(INSTALL) --editable ".[langchain,emulator]" --group examples
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.venv pyproject.toml constraints.txt
+	@echo "Installing what the checks need (a minute or two the first time) ..."
+	@$(INSTALL) --editable ".[all]" --group dev
+	@touch $(VENV)/.demo $@

@@ -1,0 +1,12 @@
+"""The HTTP client of the Stewrd API, in both colours.
+
+``requests``, ``responses``, ``sse`` and ``calls`` decide and never touch a socket;
+``client`` and ``async_client`` do what they say. Only this room imports httpx.
+"""
+
+from __future__ import annotations
+
+from .async_client import AsyncStewrdClient
+from .client import StewrdClient
+
+__all__ = ["AsyncStewrdClient", "StewrdClient"]

@@ -1,0 +1,321 @@
+"""The async client: does with httpx, on asyncio, what :mod:`.calls` says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import TypeVar
+
+import httpx
+
+from ..errors import ConfigurationError, StewrdError
+from ..types import AgentRequest, Event, File, Reply, Session, Tool, ToolOutput
+from .calls import Deadline, Exchange, Outcome, attempts
+from .credentials import ApiKey, KeySource
+from .events import EventDecoder, whole_as_events
+from .requests import HttpRequest, agent_request, post_message, post_session, post_tool_outputs
+from .responses import Answer, read_reply, read_session
+from .settings import Settings
+from .transport import (
+    TRANSPORT_ERRORS,
+    KeyAuth,
+    broken_stream,
+    build,
+    failed_to_read,
+    failed_to_send,
+    shared_async_clients,
+)
+
+T = TypeVar("T")
+
+
+class AsyncEventStream(AsyncIterator[Event]):
+    """The events of one stream; the request goes out at the first ``__anext__()``.
+
+    Close it, or use it in an ``async with`` block, to end the request before its ``Done``.
+    """
+
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        self._events = events
+
+    def __aiter__(self) -> AsyncEventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        return await self._events.__anext__()
+
+    async def aclose(self) -> None:
+        """End the request at once; no more events come."""
+        await self._events.aclose()
+
+    async def __aenter__(self) -> AsyncEventStream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class AsyncStewrdClient:
+    """A client of the Stewrd API for asyncio; one serves any number of event loops.
+
+    Args:
+        api_key: The project's key: text, a ``SecretStr``, or a callable that returns either and
+            is asked at each request. None takes the environment variable ``STEWRD_API_KEY``.
+        base_url: The API's address. None takes ``STEWRD_BASE_URL``, or the public API's.
+        timeout: Seconds for a whole call with its retries; None for no limit. It is looked at
+            whenever bytes arrive, so a server that falls silent late can exceed it by as much.
+        max_retries: How often a request that was certainly not worked on is sent again.
+        http_async_client: An ``httpx.AsyncClient`` to use instead of the shared one; it is never
+            closed.
+        default_headers: Headers to send with every request.
+
+    Every call raises errors of :mod:`stewrd_integrations.errors`; what a callable ``api_key``
+    raises goes through as it is.
+
+    Raises:
+        ConfigurationError: An option is wrong, or there is no key.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: KeySource = None,
+        base_url: str | None = None,
+        timeout: float | None = 600.0,
+        max_retries: int = 2,
+        http_async_client: httpx.AsyncClient | None = None,
+        default_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        key = ApiKey(api_key)
+        del api_key  # a traceback that shows locals must not show it
+        self._settings = Settings(
+            key,
+            base_url=base_url,
+            timeout=timeout,
+            max_retries=max_retries,
+            default_headers=default_headers,
+        )
+        if http_async_client is not None and not isinstance(http_async_client, httpx.AsyncClient):
+            raise ConfigurationError("http_async_client must be an httpx.AsyncClient.")
+        self._own_http = http_async_client
+        self._closed = False
+
+    def __repr__(self) -> str:
+        # A debugger may show a client whose making was refused.
+        address = self.base_url if hasattr(self, "_settings") else "?"
+        return f"{type(self).__name__}(base_url={address!r}, api_key='**********')"
+
+    @property
+    def base_url(self) -> str:
+        """The API's address, without a trailing slash."""
+        return self._settings.base_url
+
+    @property
+    def project(self) -> str:
+        """A name for the project in stores; it does not give the key away."""
+        return self._settings.project
+
+    @property
+    def secret(self) -> bytes:
+        """32 bytes to key digests with, derived from the API key."""
+        return self._settings.secret
+
+    async def run_agent(
+        self,
+        message: str,
+        *,
+        capabilities: Sequence[str] | None = None,
+        files: Iterable[File] = (),
+        tools: Iterable[Tool] = (),
+    ) -> Reply:
+        """Run the agent once, without a session (contract, *Endpoints*)."""
+        return await self.perform(agent_request(message, capabilities, files, tools))
+
+    def stream_agent(
+        self,
+        message: str,
+        *,
+        capabilities: Sequence[str] | None = None,
+        files: Iterable[File] = (),
+    ) -> AsyncEventStream:
+        """Run the agent once and hand its events out as they come."""
+        return self.stream(agent_request(message, capabilities, files))
+
+    async def create_session(self) -> Session:
+        """Create a session; ``SessionLimitError`` if all of the project's are in use."""
+        return await self._call(post_session(), read_session)
+
+    async def send_message(
+        self,
+        session_id: str,
+        message: str,
+        *,
+        capabilities: Sequence[str] | None = None,
+        files: Iterable[File] = (),
+        tools: Iterable[Tool] = (),
+    ) -> Reply:
+        """Send a message to a session; ``SessionExpiredError`` if it is not there any more."""
+        request = agent_request(message, capabilities, files, tools)
+        return await self.perform(request, session_id=session_id)
+
+    def stream_message(
+        self,
+        session_id: str,
+        message: str,
+        *,
+        capabilities: Sequence[str] | None = None,
+        files: Iterable[File] = (),
+    ) -> AsyncEventStream:
+        """Send a message to a session and hand the events out as they come."""
+        return self.stream(agent_request(message, capabilities, files), session_id=session_id)
+
+    async def submit_tool_outputs(
+        self,
+        request_id: str,
+        outputs: Sequence[ToolOutput],
+        *,
+        compute_instance: str | None = None,
+    ) -> Reply:
+        """Give a run the outputs it asked for (contract, *Custom tools*).
+
+        Args:
+            request_id: The ``id`` of the reply that asked.
+            compute_instance: That reply's ``compute_instance``, unchanged.
+
+        Raises:
+            NotFoundError: The run is gone (``context_expired``), after five minutes.
+        """
+        request = post_tool_outputs(request_id, outputs, compute_instance=compute_instance)
+        return await self._call(request, read_reply)
+
+    async def perform(self, request: AgentRequest, *, session_id: str | None = None) -> Reply:
+        """Send a request to the agent, or to a session, and wait for the whole reply."""
+        return await self._call(post_message(request, session_id=session_id), read_reply)
+
+    def stream(self, request: AgentRequest, *, session_id: str | None = None) -> AsyncEventStream:
+        """Send a request to the agent, or to a session, and hand out its events.
+
+        A wrong request is refused here and now; it is sent at the first ``__anext__()``.
+        """
+        return AsyncEventStream(
+            self._events(post_message(request, session_id=session_id, stream=True))
+        )
+
+    async def aclose(self) -> None:
+        """Give the connections back; the client can't be used any more."""
+        self._closed = True
+        if self._own_http is None:
+            await shared_async_clients().release(self)
+
+    async def __aenter__(self) -> AsyncStewrdClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _call(
+        self,
+        request: HttpRequest,
+        read: Callable[[Answer[httpx.Response]], T],
+        deadline: Deadline | None = None,
+    ) -> T:
+        patience = self._settings.patience
+        call = attempts(request, patience, deadline or patience.deadline(), read)
+        outcome: Outcome[httpx.Response] = None
+        while True:
+            try:
+                step = call.send(outcome)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            if isinstance(step, Exchange):
+                outcome = await self._exchange(step)
+            else:
+                await asyncio.sleep(step.seconds)
+                outcome = None
+
+    async def _events(self, request: HttpRequest) -> AsyncGenerator[Event, None]:
+        deadline = self._settings.patience.deadline()
+        answer = await self._call(request, lambda answer: answer, deadline)
+        if answer.live is None:
+            for event in whole_as_events(answer):
+                yield event
+            return
+        decoder = EventDecoder(answer)
+        failure: StewrdError | None = None
+        try:
+            async with aclosing(_bytes_of(answer.live)) as chunks:
+                async for chunk in chunks:
+                    for event in decoder.feed(chunk):
+                        yield event
+                    failure = deadline.exceeded(request.kind, streaming=True)
+                    if decoder.finished or failure:
+                        break
+        except TRANSPORT_ERRORS as error:
+            failure = broken_stream(error, answer)
+        finally:
+            await answer.live.aclose()
+        yield decoder.end(failure)
+
+    async def _exchange(self, step: Exchange) -> Answer[httpx.Response] | StewrdError:
+        request, http = step.request, self._http()
+        try:
+            built = build(http, self._settings, step)
+            auth = KeyAuth(self._settings.key)
+            response = await http.send(built, auth=auth, stream=True, follow_redirects=False)
+        except TRANSPORT_ERRORS as error:
+            return failed_to_send(error, request, self.base_url)
+        answer = Answer(request.kind, response.status_code, dict(response.headers), live=response)
+        if request.stream and answer.is_event_stream:
+            return answer
+        try:
+            return await self._whole(answer, response, step.deadline)
+        except TRANSPORT_ERRORS as error:
+            return failed_to_read(error, answer)
+        finally:
+            await response.aclose()
+
+    async def _whole(
+        self, answer: Answer[httpx.Response], response: httpx.Response, deadline: Deadline
+    ) -> Answer[httpx.Response] | StewrdError:
+        body = bytearray()
+        async with aclosing(_bytes_of(response)) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                late = deadline.exceeded(answer.kind)
+                if late is not None:
+                    return late
+        return Answer(answer.kind, answer.status, answer.headers, bytes(body))
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._closed:
+            raise ConfigurationError("This client is closed.", advice="Make a new one.")
+        http = self._own_http or shared_async_clients().lease(self)
+        if http.is_closed:
+            raise ConfigurationError(
+                "The http_async_client that was passed is closed.", advice="Pass one that is open."
+            )
+        return http
+
+
+async def _bytes_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    # httpx types its generator as an iterator, which could not be closed.
+    chunks = response.aiter_bytes()
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()

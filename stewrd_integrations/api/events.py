@@ -1,0 +1,138 @@
+"""A stream's bytes become events; the last of them is ``Done`` with the whole reply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import FailedStreamError, InterruptedStreamError, MalformedResponseError, StewrdError
+from ..types import Done, Event, Token, ToolEnd, ToolStart
+from .responses import Answer, Live, clean, error_details, parse_json, read_reply, reply_of
+from .sse import EventParser
+
+
+class EventDecoder:
+    """Decodes one stream (contract, *Streaming*).
+
+    ``finished`` turns true at the ``done`` event; :meth:`end` then gives it, so that a driver
+    can close the connection before it hands the end out.
+    """
+
+    def __init__(self, answer: Answer[Live]) -> None:
+        self._parser = EventParser()
+        self._texts: list[str] = []
+        self._done: Done | None = None
+        self._status = answer.status
+        self._request_id = clean(answer.headers.get("x-request-id"))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the ``done`` event was read."""
+        return self._done is not None
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """The events that this chunk completes, without the last one.
+
+        Lazy, so that what came before an error is handed out before it is raised.
+
+        Raises:
+            FailedStreamError: The server reported an error.
+            MalformedResponseError: The stream is not of the documented shape.
+        """
+        for name, data in self._parser.feed(chunk):
+            yield from self._decode(name, data)
+            if self.finished:
+                return
+
+    def end(self, failure: StewrdError | None = None) -> Done:
+        """The last event, once the input has ended.
+
+        Args:
+            failure: What broke the stream off, if something did.
+
+        Raises:
+            InterruptedStreamError: There was no ``done`` (or ``failure``, if it is given).
+        """
+        if self._done is None:
+            # Some servers end the input right after the last event, without its blank line.
+            name, data = self._parser.rest()
+            if name == "done" and isinstance(parse_json(data), dict):
+                self._done = self._read_done(data)
+        if self._done is None:
+            raise failure or InterruptedStreamError(
+                "The stream ended without its done event.",
+                status=self._status,
+                request_id=self._request_id,
+            )
+        return self._done
+
+    def _decode(self, name: str, data: str) -> Iterator[Event]:
+        if name == "done":
+            self._done = self._read_done(data)
+        elif name == "error":
+            raise self._failed(data)
+        elif name == "token":
+            yield from self._token(self._object(name, data))
+        elif name in ("tool_start", "tool_end"):
+            yield from _tool_event(name, self._object(name, data))
+
+    def _token(self, data: Mapping[str, Any]) -> Iterator[Token]:
+        text = data.get("content")
+        if not isinstance(text, str):
+            text = data.get("text")
+        if isinstance(text, str) and text:
+            self._texts.append(text)
+            yield Token(text)
+
+    def _read_done(self, data: str) -> Done:
+        fields = dict(self._object("done", data))
+        nested = fields.get("response")
+        if isinstance(nested, dict):
+            fields = {**fields, **nested}
+        if not isinstance(fields.get("message"), str) and self._texts:
+            fields["message"] = "".join(self._texts)
+        reply, problem = reply_of(fields)
+        if reply is None:
+            raise self._malformed(f"The stream's done event {problem}.")
+        return Done(reply)
+
+    def _object(self, name: str, data: str) -> Mapping[str, Any]:
+        value = parse_json(data)
+        if not isinstance(value, dict):
+            raise self._malformed(f"The data of the stream's {name} event is not a JSON object.")
+        return value
+
+    def _malformed(self, message: str) -> MalformedResponseError:
+        return MalformedResponseError(message, status=self._status, request_id=self._request_id)
+
+    def _failed(self, data: str) -> FailedStreamError:
+        details = error_details(parse_json(data))
+        code = f" ({details.code})" if details.code else ""
+        said = f": {details.message}" if details.message else "."
+        return FailedStreamError(
+            f"The stream reported an error{code}{said}",
+            status=self._status,
+            code=details.code,
+            request_id=details.request_id or self._request_id,
+        )
+
+
+def whole_as_events(answer: Answer[Live]) -> list[Event]:
+    """The events of a request to stream that was answered with one piece of JSON.
+
+    Raises:
+        MalformedResponseError: It is not a JSON object, or has neither text nor tool calls.
+    """
+    reply = read_reply(answer)
+    tokens: list[Event] = [Token(reply.message)] if reply.message else []
+    return [*tokens, Done(reply)]
+
+
+def _tool_event(name: str, data: Mapping[str, Any]) -> Iterator[ToolStart | ToolEnd]:
+    tool, message = data.get("tool"), data.get("message")
+    if not isinstance(tool, str):
+        return
+    if name == "tool_start":
+        yield ToolStart(tool, message if isinstance(message, str) else None)
+    else:
+        yield ToolEnd(tool)

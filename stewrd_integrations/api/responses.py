@@ -1,0 +1,340 @@
+"""What comes back: an HTTP answer becomes a ``Reply``, a ``Session`` or an error.
+
+Pure. Errors are told apart by status and endpoint first, and by the API's code only where it is
+documented: proxies answer HTML, and some codes are not known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, TypeVar
+
+from ..errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ComputeError,
+    InsufficientCreditsError,
+    MalformedResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    PlanRestrictedError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    SessionExpiredError,
+    SessionLimitError,
+    StewrdError,
+)
+from ..types import File, Reply, Session, ToolCall, Usage
+from .requests import Kind, is_safe_id
+
+MAX_RETRY_AFTER = 60.0
+MAX_MESSAGE = 500
+
+_KEY = re.compile(r"sk-stw_[\x21-\x7e]*")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+Live = TypeVar("Live")
+
+
+@dataclass(frozen=True)
+class Answer(Generic[Live]):
+    """An HTTP answer; ``headers`` are in lower case.
+
+    ``live`` is the driver's open response where an event stream is still to be read; ``body``
+    is then empty.
+    """
+
+    kind: Kind
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    live: Live | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the server did what it was asked to."""
+        return 200 <= self.status < 300
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether the body is a stream of server-sent events."""
+        media_type = self.headers.get("content-type", "").partition(";")[0]
+        return self.ok and media_type.strip().lower() == "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What an error's body tells, whatever its shape."""
+
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+
+
+# Errors
+
+
+def error_for(
+    kind: Kind,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: float | None = None,
+) -> StewrdError:
+    """The error that an HTTP status means on this endpoint (contract, *Errors*).
+
+    Args:
+        now: Seconds since the epoch, to reckon a ``Retry-After`` date from.
+    """
+    details = error_details(parse_json(body))
+    wait = retry_after(headers.get("retry-after"), time.time() if now is None else now)
+    error = _class_for(kind, status, details.code)(
+        _sentence(kind, status, details),
+        status=status,
+        code=details.code,
+        request_id=details.request_id or clean(headers.get("x-request-id")),
+        retry_after=wait,
+    )
+    if 300 <= status < 400:
+        error.advice = (
+            "Redirects are never followed, as they could carry the key off: check base_url."
+        )
+    if kind is Kind.OUTPUTS and isinstance(error, NotFoundError):
+        error.code = "context_expired"
+        error.advice = "The run is gone: start a new one that holds the calls and their results."
+    if status == 503 and details.code is not None and wait is not None:
+        error.retryable = True
+    return settled(kind, error)
+
+
+def settled(kind: Kind, error: StewrdError) -> StewrdError:
+    """The error with ``charged`` put right: creating is free, tool outputs are paid for."""
+    if kind is Kind.CREATE:
+        error.charged = "no"
+    elif kind is Kind.OUTPUTS and (error.charged != "no" or error.code == "context_expired"):
+        error.charged = "yes"
+    return error
+
+
+def _class_for(kind: Kind, status: int, code: str | None) -> type[StewrdError]:
+    if kind is Kind.MESSAGE and status in (404, 410):
+        return SessionExpiredError
+    if status == 403:
+        return PlanRestrictedError if code == "plan_restricted" else PermissionDeniedError
+    if status == 429:
+        return _class_for_429(kind, code)
+    if status == 502 and code in ("compute_error", "compute_unavailable"):
+        return ComputeError
+    if status in (408, 409) or status >= 500:
+        return ServerError
+    return _BY_STATUS.get(status, APIStatusError)
+
+
+def _class_for_429(kind: Kind, code: str | None) -> type[StewrdError]:
+    if code == "quota_exceeded":
+        return QuotaExceededError
+    return SessionLimitError if kind is Kind.CREATE else RateLimitError
+
+
+_BY_STATUS: Mapping[int, type[StewrdError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: InsufficientCreditsError,
+    404: NotFoundError,
+}
+
+
+def _sentence(kind: Kind, status: int, details: Details) -> str:
+    code = f" ({details.code})" if details.code else ""
+    said = f": {details.message}" if details.message else ""
+    sentence = f"{kind.value} was answered with HTTP {status}{code}{said}"
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+
+
+def error_details(data: object) -> Details:
+    """Code, message and request id of an error's JSON, wrapped in ``error`` or flat."""
+    if not isinstance(data, dict):
+        return Details()
+    inner = data.get("error")
+    source = inner if isinstance(inner, dict) else data
+    message = source.get("message", inner if isinstance(inner, str) else None)
+    ids = (place.get(name) for place in (data, source) for name in ("request_id", "id"))
+    return Details(
+        code=clean(source.get("code")),
+        message=clean(message),
+        request_id=next((found for found in map(clean, ids) if found), None),
+    )
+
+
+def clean(value: object) -> str | None:
+    """Text of the server's that is fit for an error: one line, short, without keys."""
+    if not isinstance(value, str):
+        return None
+    return " ".join(_KEY.sub("[key]", value).split())[:MAX_MESSAGE] or None
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """The seconds that a ``Retry-After`` header asks for, at most 60."""
+    text = (value or "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), MAX_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return min(max(moment - now, 0.0), MAX_RETRY_AFTER)
+
+
+# Answers
+
+
+def read_session(answer: Answer[Live]) -> Session:
+    """The session that was created.
+
+    Raises:
+        MalformedResponseError: The answer holds no id that fits into a path.
+    """
+    data = _object(answer)
+    session_id = _text(data.get("id")) or ""
+    if not is_safe_id(session_id):
+        raise _malformed(answer, "has no valid session id")
+    return Session(id=session_id, status=_text(data.get("status")) or "active")
+
+
+def read_reply(answer: Answer[Live]) -> Reply:
+    """The complete answer of the agent (contract, *AgentResponse*).
+
+    Raises:
+        MalformedResponseError: It is not a JSON object, or has neither text nor tool calls.
+    """
+    reply, problem = reply_of(_object(answer))
+    if reply is None:
+        raise _malformed(answer, problem)
+    return reply
+
+
+def reply_of(data: Mapping[str, Any]) -> tuple[Reply | None, str]:
+    """A ``Reply`` of the API's JSON, or None and what is wrong with it."""
+    calls = _tool_calls(data.get("tool_calls"))
+    if calls is None:
+        return None, "has a tool call without id, name or arguments"
+    message = data.get("message")
+    needs_outputs = _needs_outputs(data.get("status"), message, calls)
+    if needs_outputs and not calls:
+        return None, "requires tool outputs and names no tool call"
+    if not needs_outputs and not isinstance(message, str):
+        return None, "has neither a message nor tool calls"
+    meta = _mapping(data.get("meta"))
+    reply = Reply(
+        id=_text(data.get("id")) or _text(data.get("request_id")),
+        status="requires_tool_outputs" if needs_outputs else "completed",
+        message=_text(message) or "",
+        tool_calls=calls if needs_outputs else (),
+        capabilities_used=_names(data.get("capabilities_used")),
+        files=_files(data.get("files")),
+        usage=_usage(data),
+        duration_ms=_whole(meta.get("duration_ms", data.get("duration_ms"))),
+        session_id=_text(data.get("session_id")),
+        project_id=_text(meta.get("project_id")),
+        plan=_text(meta.get("plan")),
+        compute_instance=_text(data.get("_compute_instance")),
+    )
+    return reply, ""
+
+
+def _needs_outputs(status: object, message: object, calls: tuple[ToolCall, ...]) -> bool:
+    if status in ("completed", "requires_tool_outputs"):
+        return status == "requires_tool_outputs"
+    return bool(calls) and not isinstance(message, str)
+
+
+def _tool_calls(value: object) -> tuple[ToolCall, ...] | None:
+    """None if any of them is broken: a call can't be left out, its output is waited for."""
+    calls = [_tool_call(_mapping(item)) for item in value] if isinstance(value, list) else []
+    return None if None in calls else tuple(call for call in calls if call)
+
+
+def _tool_call(item: Mapping[str, Any]) -> ToolCall | None:
+    call_id, name, arguments = item.get("id"), item.get("name"), item.get("arguments")
+    if isinstance(arguments, str):
+        arguments = parse_json(arguments)
+    elif arguments is None:
+        arguments = {}
+    if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(arguments, dict)):
+        return None
+    return ToolCall(call_id, name, arguments)
+
+
+def _usage(data: Mapping[str, Any]) -> Usage:
+    usage = _mapping(data.get("usage"))
+    return Usage(
+        credits=_whole(usage.get("credits_this_request")),
+        credits_remaining=_whole(usage.get("credits_remaining")),
+        tokens=_whole(usage.get("tokens_used", data.get("tokens_used"))),
+    )
+
+
+def _files(value: object) -> tuple[File, ...]:
+    items = value if isinstance(value, list) else []
+    return tuple(
+        File(
+            name=_text(item.get("name")) or "file",
+            content=_text(item.get("content")),
+            url=_text(item.get("url")),
+        )
+        for item in items
+        if isinstance(item, dict)
+    )
+
+
+def parse_json(text: bytes | str) -> object:
+    """The value of a JSON text, or None if it is not one.
+
+    A value and no exception, as the exception would hold the whole body.
+    """
+    try:
+        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _object(answer: Answer[Live]) -> dict[str, Any]:
+    data = parse_json(answer.body)
+    if not isinstance(data, dict):
+        raise _malformed(answer, "is not a JSON object")
+    return data
+
+
+def _malformed(answer: Answer[Live], problem: str) -> MalformedResponseError:
+    details = error_details(parse_json(answer.body))
+    return MalformedResponseError(
+        f"{answer.kind.value} was answered with HTTP {answer.status}, but the answer {problem}.",
+        status=answer.status,
+        request_id=details.request_id or clean(answer.headers.get("x-request-id")),
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if isinstance(value, int) or value.is_integer() else None

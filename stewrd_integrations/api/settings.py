@@ -1,0 +1,108 @@
+"""What a client was told when it was made, checked, and what follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from ..errors import ConfigurationError
+from .calls import Patience
+from .credentials import ApiKey, check_base_url
+from .requests import HttpRequest
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"([\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?)?")
+_OUR_HEADERS = frozenset(
+    {"authorization", "host", "accept", "content-type", "content-length", "transfer-encoding"}
+)
+
+
+class Settings:
+    """The settings that both clients share; never changed after they were made.
+
+    Raises:
+        ConfigurationError: One of them is wrong.
+    """
+
+    def __init__(
+        self,
+        key: ApiKey,
+        *,
+        base_url: str | None,
+        timeout: float | None,
+        max_retries: int,
+        default_headers: Mapping[str, str] | None,
+    ) -> None:
+        key.check()
+        self.key = key
+        self.base_url = check_base_url(base_url)
+        self.patience = Patience(_checked_timeout(timeout), _checked_retries(max_retries))
+        self._headers = _checked_headers(default_headers or {})
+
+    def url(self, request: HttpRequest) -> str:
+        """The whole address of a request."""
+        return self.base_url + request.path
+
+    def headers(self, request: HttpRequest) -> dict[str, str]:
+        """The headers of a request, all but the key."""
+        headers = {"User-Agent": user_agent(), **self._headers}
+        headers["Accept"] = (
+            "text/event-stream, application/json" if request.stream else "application/json"
+        )
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+    @property
+    def project(self) -> str:
+        """A name for the project in stores: 32 hex digits that do not give the key away."""
+        text = f"{self.base_url}\n{self.key.reveal()}"
+        return hashlib.blake2b(text.encode(), digest_size=16, person=b"stewrd-project").hexdigest()
+
+    @property
+    def secret(self) -> bytes:
+        """32 bytes to key digests with, derived from the API key."""
+        return hashlib.blake2b(
+            self.key.reveal().encode(), digest_size=32, person=b"stewrd-digests"
+        ).digest()
+
+
+@cache
+def user_agent() -> str:
+    """How the package names itself to the server."""
+    try:
+        return f"stewrd-integrations/{version('stewrd-integrations')}"
+    except PackageNotFoundError:
+        return "stewrd-integrations/0"
+
+
+def _checked_timeout(seconds: float | None) -> float | None:
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise ConfigurationError("timeout must be a number of seconds, or None for no limit.")
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise ConfigurationError(f"timeout must be more than 0 seconds, not {seconds}.")
+    return float(seconds)
+
+
+def _checked_retries(count: int) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise ConfigurationError("max_retries must be 0 or a positive whole number.")
+    return count
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"default_headers: {name!r} is not a header's name.")
+        if name.lower() in _OUR_HEADERS:
+            raise ConfigurationError(f"default_headers can't set {name}: the client does.")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            # Its value may be a secret of the user's, so it is not shown.
+            raise ConfigurationError(f"default_headers: no header can carry {name}'s value.")
+    return dict(headers)

@@ -1,0 +1,344 @@
+"""The two drivers, one for each colour: they perform the effects of a turn.
+
+A driver hands the caller the events of a stream as they come, and last of all the outcome.
+Whatever goes wrong, also a caller who walks away, is thrown into the turn, which then says its
+last word: only so is a session of unknown content never continued.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from .api import AsyncStewrdClient, StewrdClient
+from .errors import InterruptedStreamError, StoreError
+from .sessions.binding import Binding
+from .sessions.call import Outcome
+from .sessions.effects import (
+    Abandoned,
+    ChangeNote,
+    Effect,
+    Emit,
+    Flow,
+    NoteState,
+    Now,
+    Occupy,
+    Open,
+    Put,
+    ReadNote,
+    Receive,
+    Send,
+    Sleep,
+    Summarise,
+    Take,
+    Vacate,
+    Warn,
+)
+from .stores import Store
+from .types import Event, Session
+
+logger = logging.getLogger("stewrd_integrations")
+
+T = TypeVar("T")
+
+WARN_AGAIN = 1_800.0
+"""Seconds after which the same warning is worth saying again."""
+
+_warned: dict[tuple[str, str], float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What both drivers need besides a client.
+
+    Attributes:
+        store: Where bindings, slots and notes are.
+        project: Names the project; warnings are given once for each.
+        recap: The user's summary of messages that a replay leaves out.
+        store_errors: "stateless" takes a failing store for an empty one, "error" raises.
+        clock: Seconds since the epoch.
+    """
+
+    store: Store
+    project: str
+    recap: Callable[..., Any] | None = None
+    store_errors: str = "stateless"
+    clock: Callable[[], float] = field(default=time.time)
+
+    def warn(self, kind: str, text: str) -> None:
+        """Log a warning once for each kind and project."""
+        now = time.monotonic()
+        if now - _warned.get((self.project, kind), -WARN_AGAIN) >= WARN_AGAIN:
+            _warned[self.project, kind] = now
+            logger.warning("Stewrd: %s", text)
+
+    def store_failed(self, error: Exception, instead: T) -> T:
+        """Raise or pass over a failure of the store, as the user chose."""
+        if self.store_errors == "error":
+            if isinstance(error, StoreError):
+                raise error
+            raise StoreError(f"The store failed ({type(error).__name__}).") from error
+        self.warn("store", f"the store failed ({type(error).__name__}), so turns run stateless")
+        return instead
+
+
+def _nothing(effect: Effect) -> Any:
+    """What a store that is empty and full at once would answer."""
+    match effect:
+        case Occupy():
+            return False
+        case ReadNote() | ChangeNote():
+            return {}
+        case _:
+            return None
+
+
+def drive(
+    flow: Flow[Outcome], client: StewrdClient, around: Surroundings
+) -> Generator[Event | Outcome, None, None]:
+    """Perform a turn; yields its events and then its outcome."""
+    hands = _Hands(client, around)
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                answer = None
+                if isinstance(effect, Emit):
+                    yield effect.event
+                else:
+                    answer = hands.perform(effect)
+            except GeneratorExit:
+                effect = flow.throw(Abandoned())
+            except BaseException as error:  # the turn must hear of everything
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as ended:
+        yield ended.value
+    except Abandoned:
+        return
+    finally:
+        hands.close()
+
+
+class _Hands:
+    def __init__(self, client: StewrdClient, around: Surroundings) -> None:
+        self._client = client
+        self._around = around
+        self._stream: Any = None
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def perform(self, effect: Effect) -> Any:
+        match effect:
+            case Now():
+                return self._around.clock()
+            case Sleep(seconds):
+                return time.sleep(seconds)
+            case Warn(kind, text):
+                return self._around.warn(kind, text)
+            case Summarise(messages):
+                assert self._around.recap is not None
+                return self._around.recap(messages)
+            case Open():
+                return self._client.create_session()
+            case Send(request, session_id, stream):
+                if not stream:
+                    return self._client.perform(request, session_id=session_id)
+                self.close()
+                self._stream = self._client.stream(request, session_id=session_id)
+                return None
+            case Receive():
+                return _event(next(self._stream, None))
+            case _:
+                return self._ask_store(effect)
+
+    def _ask_store(self, effect: Effect) -> Any:
+        store = self._around.store
+        try:
+            match effect:
+                case Take(keys, unique):
+                    return store.take(keys, unique)
+                case Put(binding, ttl):
+                    return store.put(binding, ttl)
+                case Occupy(pool, slot, limit, ttl):
+                    return store.occupy(pool, slot, limit, ttl)
+                case Vacate(pool, slot):
+                    return store.vacate(pool, slot)
+                case ReadNote(key):
+                    return store.note(key)
+                case ChangeNote(key, change):
+                    return store.note(key, change)
+                case _:
+                    raise AssertionError(f"nobody performs {effect!r}")
+        except Exception as error:
+            return self._around.store_failed(error, _nothing(effect))
+
+
+async def adrive(
+    flow: Flow[Outcome], client: AsyncStewrdClient, around: Surroundings
+) -> AsyncGenerator[Event | Outcome, None]:
+    """`drive` for the event loop."""
+    hands = _AsyncHands(client, around)
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                answer = None
+                if isinstance(effect, Emit):
+                    yield effect.event
+                else:
+                    answer = await hands.perform(effect)
+            except GeneratorExit:
+                effect = flow.throw(Abandoned())
+            except BaseException as error:  # the turn must hear of everything, cancellation too
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as ended:
+        yield ended.value
+    except Abandoned:
+        return
+    finally:
+        await hands.close()
+
+
+class _AsyncHands:
+    def __init__(self, client: AsyncStewrdClient, around: Surroundings) -> None:
+        self._client = client
+        self._around = around
+        self._stream: Any = None
+
+    async def close(self) -> None:
+        if self._stream is not None:
+            await self._stream.aclose()
+
+    async def perform(self, effect: Effect) -> Any:
+        match effect:
+            case Now():
+                return self._around.clock()
+            case Sleep(seconds):
+                return await asyncio.sleep(seconds)
+            case Warn(kind, text):
+                return self._around.warn(kind, text)
+            case Summarise(messages):
+                assert self._around.recap is not None
+                summary = self._around.recap(messages)
+                return await summary if asyncio.iscoroutine(summary) else summary
+            case Open():
+                return await self._client.create_session()
+            case Send(request, session_id, stream):
+                if not stream:
+                    return await self._client.perform(request, session_id=session_id)
+                await self.close()
+                self._stream = self._client.stream(request, session_id=session_id)
+                return None
+            case Receive():
+                return _event(await anext(self._stream, None))
+            case _:
+                return await self._ask_store(effect)
+
+    async def _ask_store(self, effect: Effect) -> Any:
+        store = self._around.store
+        try:
+            match effect:
+                case Take(keys, unique):
+                    return await store.atake(keys, unique)
+                case Put(binding, ttl):
+                    return await store.aput(binding, ttl)
+                case Occupy(pool, slot, limit, ttl):
+                    return await store.aoccupy(pool, slot, limit, ttl)
+                case Vacate(pool, slot):
+                    return await store.avacate(pool, slot)
+                case ReadNote(key):
+                    return await store.anote(key)
+                case ChangeNote(key, change):
+                    return await store.anote(key, change)
+                case _:
+                    raise AssertionError(f"nobody performs {effect!r}")
+        except Exception as error:
+            return self._around.store_failed(error, _nothing(effect))
+
+
+def _event(event: Event | None) -> Event:
+    if event is None:
+        raise InterruptedStreamError("The stream ended without saying that it was done.")
+    return event
+
+
+class _Peeping(Protocol):
+    def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]: ...
+
+    def slots(self, pool: str) -> dict[str, float]: ...
+
+    def note(self, key: str) -> NoteState: ...
+
+
+NEW_SESSION = "(a new session)"
+
+
+def rehearse(flow: Flow[Outcome], around: Surroundings) -> Send:
+    """Walk a turn up to what it would send, without sending, taking or changing anything."""
+    looks = _Looks(around.store, around.clock)
+    effect = next(flow)
+    while not isinstance(effect, Send):
+        effect = flow.send(looks.answer(effect))
+    _dismiss(flow, looks)
+    return effect
+
+
+def _dismiss(flow: Flow[Outcome], looks: _Looks) -> None:
+    """Let a turn say its last word to nobody, so that it is not left hanging."""
+    try:
+        effect = flow.throw(Abandoned())
+        while True:
+            effect = flow.send(looks.answer(effect))
+    except (Abandoned, StopIteration):
+        return
+
+
+class _Looks:
+    """Answers effects by looking only; what they would change is remembered here alone."""
+
+    def __init__(self, store: _Peeping, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._taken: set[str] = set()
+        self._notes: dict[str, NoteState] = {}
+
+    def answer(self, effect: Effect) -> Any:
+        match effect:
+            case Now():
+                return self._clock()
+            case Take(keys, unique):
+                return self._look(keys, unique)
+            case Occupy(pool, slot, limit):
+                alive = self._store.slots(pool)
+                return slot in alive or len(alive) < limit
+            case ReadNote(key):
+                return self._note(key)
+            case ChangeNote(key, change):
+                self._notes[key] = change(self._note(key))
+                return self._notes[key]
+            case Open():
+                return Session(NEW_SESSION)
+            case Summarise(messages):
+                return f"(your recap of {len(messages)} messages)"
+            case _:
+                return None
+
+    def _look(self, keys: tuple[str, ...], unique: bool) -> Binding | None:
+        for binding in self._store.peek(keys, unique):
+            if binding.id not in self._taken:
+                self._taken.add(binding.id)
+                return binding
+        return None
+
+    def _note(self, key: str) -> NoteState:
+        return self._notes[key] if key in self._notes else dict(self._store.note(key))

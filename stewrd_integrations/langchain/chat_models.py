@@ -1,0 +1,347 @@
+"""`ChatStewrd`: a Stewrd project's agent as a LangChain chat model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import aclosing, closing
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput, ModelProfile
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
+from pydantic import model_validator
+from typing_extensions import override
+
+from ..runtime import PER_CALL, Explanation, refuse_unknown
+from ..sessions.call import Call
+from .configured import KEY_VARIABLE, ConfiguredChatModel
+from .entrances import ENTRANCE, Entrance, lifted
+from .messages import MODEL_NAME, PROVIDER, from_langchain, to_chunk, to_message
+
+# Keyword arguments that core adds to a call for itself.
+_CORES_OWN = ("stream", "ls_structured_output_format", "structured_output_format")
+
+
+class ChatStewrd(ConfiguredChatModel):
+    """A Stewrd project's agent as a chat model, on server-side sessions where they fit.
+
+    LangChain hands over the whole list of messages at every call; a Stewrd session wants only
+    what is new. The model finds the session that has heard exactly this list and sends it
+    only the rest, and else says everything again. You see a chat model like any other.
+
+    Setup:
+        Install the package and set the API key of your project.
+
+        ```bash
+        pip install "stewrd-integrations[langchain]"
+        export STEWRD_API_KEY="sk-stw_..."
+        ```
+
+    Key init args:
+        api_key: The project's key; else the environment variable `STEWRD_API_KEY`.
+        base_url: The API's address; else `STEWRD_BASE_URL`, or the public API.
+        capabilities: What the agent may use; None leaves all that the project allows.
+        conversation_id: The conversation's name; None for lists without a name.
+        tenant: Whose conversations these are; those of two tenants never meet.
+        sessions: When to open a session: "auto", "always" or "never".
+        store: Where is remembered which session heard what; else `STEWRD_STORE`, or memory.
+        timeout: Seconds that one request may take, 600 by default.
+        max_retries: How often a request that did no work is sent again, 2 by default.
+
+        See the fields for the rest, each with its unit.
+
+    Instantiate:
+        ```python
+        from stewrd_integrations.langchain import ChatStewrd
+
+        model = ChatStewrd(capabilities=["chat", "research"])
+        ```
+
+    Invoke:
+        ```python
+        model.invoke("My name is Ada.").text
+        ```
+
+    Stream:
+        ```python
+        for chunk in model.stream("What do you know about session stores?"):
+            print(chunk.text, end="")
+        ```
+
+        A capability that begins or ends its work shows as it happens, as a chunk without text
+        whose `response_metadata["stewrd_progress"]` is a list of one entry: `type`
+        ("tool_start" or "tool_end"), `tool` and `message`. The facts about the answer come
+        with the last chunk.
+
+    Async:
+        ```python
+        await model.ainvoke("My name is Ada.")
+        async for chunk in model.astream("Who am I?"):
+            print(chunk.text, end="")
+        ```
+
+    Conversations:
+        Give a conversation its name where you know it, the surest way to its session:
+
+        ```python
+        model.invoke(messages, conversation_id="chat-42")
+        model.bind(conversation_id="chat-42").invoke(messages)
+        model.invoke(messages, {"configurable": {"conversation_id": "chat-42"}})
+        ```
+
+        A keyword of the call or of `bind()` counts more than `configurable`, and that more
+        than the constructor. `configurable` may also hold `session_id` (as
+        `RunnableWithMessageHistory` does), `tenant`, `capabilities` and `sessions`. A list
+        without a name is recognised by the marks that our answers carry, so keep the messages
+        whole; LangGraph's `thread_id` is no name, since tools and summarisers share it. The
+        inputs of a batch stand alone unless they have a name.
+
+        What a call would do, without doing it: `model.explain(messages).reason`.
+
+    Response metadata:
+        ```python
+        model.invoke("Hello").response_metadata["stewrd"]
+        ```
+
+        It tells `request_id`, `session_id` (or None), `road` ("session" or "stateless"),
+        `turn`, `reason`, `omitted_messages`, `messages_used`, `capabilities_used`, `files`,
+        `usage` (credits and tokens) and `duration_ms`, and the `mark` by which the answer is
+        recognised. `usage_metadata` is missing: the API does not part tokens in from tokens
+        out.
+
+    Raises:
+        ConfigurationError: An option is wrong or unknown.
+    """
+
+    # -- what LangChain wants to know --------------------------------------------------
+
+    @property
+    @override
+    def _llm_type(self) -> str:
+        return PROVIDER
+
+    @property
+    @override
+    def _identifying_params(self) -> dict[str, Any]:
+        return {
+            "base_url": self._runtime.client.base_url,
+            "capabilities": None if self.capabilities is None else list(self.capabilities),
+        }
+
+    @override
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        model = kwargs.get("model")
+        params = LangSmithParams(
+            ls_provider=PROVIDER,
+            ls_model_name=model if isinstance(model, str) else MODEL_NAME,
+            ls_model_type="chat",
+        )
+        if stop or self.stop:
+            params["ls_stop"] = stop or self.stop
+        return params
+
+    @override
+    def _get_invocation_params(
+        self, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        kwargs.pop(ENTRANCE, None)  # nothing for traces
+        return super()._get_invocation_params(stop=stop, **kwargs)
+
+    @override
+    def _resolve_model_profile(self) -> ModelProfile:
+        return ModelProfile(
+            text_inputs=True,
+            image_inputs=False,
+            pdf_inputs=False,
+            audio_inputs=False,
+            video_inputs=False,
+            text_outputs=True,
+            tool_calling=False,
+            structured_output=False,
+        )
+
+    @model_validator(mode="after")
+    def _set_stewrd_version(self) -> ChatStewrd:
+        self._add_version("stewrd-integrations", _version())
+        return self
+
+    @classmethod
+    @override
+    def is_lc_serializable(cls) -> bool:
+        """Whether LangChain may dump the model; the key stays out."""
+        return True
+
+    @classmethod
+    @override
+    def get_lc_namespace(cls) -> list[str]:
+        """Where a dump says that the class is: the public package, not this module."""
+        return ["stewrd_integrations", "langchain"]
+
+    @property
+    @override
+    def lc_secrets(self) -> dict[str, str]:
+        """The environment variable that stands for the key in a dump."""
+        return {"api_key": KEY_VARIABLE}
+
+    # -- answers -----------------------------------------------------------------------
+
+    @override
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        outcome = self._runtime.answer(self._call(messages, stop, kwargs))
+        return ChatResult(generations=[ChatGeneration(message=to_message(outcome))])
+
+    @override
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        outcome = await self._runtime.aanswer(self._call(messages, stop, kwargs))
+        return ChatResult(generations=[ChatGeneration(message=to_message(outcome))])
+
+    @override
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Generator[ChatGenerationChunk, None, None]:
+        chunks = self._chunks(self._call(messages, stop, kwargs, stream=True), run_manager)
+        _entrance(kwargs).opened.append(chunks)
+        return chunks
+
+    def _chunks(
+        self, call: Call, run_manager: CallbackManagerForLLMRun | None
+    ) -> Generator[ChatGenerationChunk, None, None]:
+        with closing(self._runtime.stream(call)) as items:
+            for item in items:
+                chunk = ChatGenerationChunk(message=to_chunk(item))
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    @override
+    def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        chunks = self._achunks(self._call(messages, stop, kwargs, stream=True), run_manager)
+        _entrance(kwargs).opened.append(chunks)
+        return chunks
+
+    async def _achunks(
+        self, call: Call, run_manager: AsyncCallbackManagerForLLMRun | None
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        async with aclosing(self._runtime.astream(call)) as items:
+            async for item in items:
+                chunk = ChatGenerationChunk(message=to_chunk(item))
+                if run_manager:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    def _call(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: Sequence[str] | None,
+        given: Mapping[str, Any],
+        *,
+        stream: bool = False,
+    ) -> Call:
+        entrance = _entrance(given)
+        who = {option: given[option] for option in PER_CALL if option in given}
+        handled = {*who, *_CORES_OWN, ENTRANCE}
+        refuse_unknown({name: value for name, value in given.items() if name not in handled})
+        named = who.get("conversation_id", self.conversation_id) is not None
+        stop = self.stop if stop is None else stop
+        return self._runtime.call(
+            from_langchain(messages),
+            who,
+            thread=entrance.thread,
+            one_shot=entrance.one_shot and not named,
+            stream=stream,
+            stop=[stop] if isinstance(stop, str) else stop,
+        )
+
+    def explain(
+        self, messages: LanguageModelInput, config: RunnableConfig | None = None, **who: Any
+    ) -> Explanation:
+        """Say what a call would do, without sending, taking or changing anything.
+
+        Args:
+            messages: What the call would be given.
+            config: Its config; ``configurable`` counts as in the call.
+            who: Its ``conversation_id``, ``tenant``, ``capabilities`` or ``sessions``.
+
+        Raises:
+            InvalidInputError: The call could not be made like this.
+        """
+        shown = self._convert_input(messages).to_messages()
+        return self._runtime.explain(self._call(shown, None, lifted(config, who)))
+
+    # -- connections -------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give the connections of sync calls back; the next call makes new ones."""
+        if self._made is not None:
+            self._made.close()
+
+    async def aclose(self) -> None:
+        """Give the connections of sync and async calls back."""
+        if self._made is not None:
+            await self._made.aclose()
+
+    def __enter__(self) -> ChatStewrd:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> ChatStewrd:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _entrance(given: Mapping[str, Any]) -> Entrance:
+    entrance = given.get(ENTRANCE)
+    return entrance if isinstance(entrance, Entrance) else Entrance()
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("stewrd-integrations")
+    except PackageNotFoundError:
+        return "0"
+
+
+_version()  # now, and not on somebody's event loop

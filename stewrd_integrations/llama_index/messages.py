@@ -1,0 +1,252 @@
+"""LlamaIndex's messages as ours, and our answers as LlamaIndex's.
+
+All pure, but for documents that are given by a path, which are read.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    CachePoint,
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    DocumentBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from ..errors import InvalidInputError
+from ..runtime import metadata
+from ..sessions.call import Outcome
+from ..types import Event, File, Message, Role, Token, ToolCall, ToolEnd, ToolStart
+
+_ROLES: dict[MessageRole, Role] = {
+    MessageRole.SYSTEM: "system",
+    MessageRole.DEVELOPER: "system",
+    MessageRole.USER: "user",
+    MessageRole.ASSISTANT: "assistant",
+    MessageRole.CHATBOT: "assistant",
+    MessageRole.MODEL: "assistant",
+    MessageRole.TOOL: "tool",
+    MessageRole.FUNCTION: "tool",
+}
+_MARK = re.compile(r"[0-9a-f]{32}")
+
+UNTITLED = "input_document"
+"""The title that LlamaIndex itself gives to a document without one."""
+
+
+# -- theirs as ours --------------------------------------------------------------------
+
+
+def read_messages(messages: Sequence[ChatMessage]) -> list[Message]:
+    """Take a list of LlamaIndex's messages for ours.
+
+    Raises:
+        InvalidInputError: A message holds what the API has no place for; says which, and
+            what to do.
+    """
+    return [_read(message, _Place(at, message)) for at, message in enumerate(messages, 1)]
+
+
+class _Place:
+    """Where something is wrong, in the words of an error."""
+
+    def __init__(self, number: int, message: ChatMessage) -> None:
+        self._message = f"Message {number} (from the {message.role.value})"
+
+    def refuse(self, number: int, trouble: str, advice: str) -> InvalidInputError:
+        return InvalidInputError(f"{self._message}, block {number}: {trouble}.", advice=advice)
+
+
+def _read(message: ChatMessage, place: _Place) -> Message:
+    role = _ROLES[message.role]
+    files: list[File] = []
+    calls: list[ToolCall] = []
+    for number, block in _blocks_besides_text(message):
+        if isinstance(block, DocumentBlock) and role != "system":
+            files.append(_file(block, number, place))
+        elif isinstance(block, ToolCallBlock) and role == "assistant":
+            calls.append(_tool_call(block, number, place))
+        else:
+            raise _misplaced(block, number, place)
+    return Message(
+        role=role,
+        text=message.content or "",
+        name=_text_of(message, "name"),
+        files=tuple(files),
+        tool_calls=tuple(calls),
+        tool_call_id=_text_of(message, "tool_call_id") if role == "tool" else None,
+        mark=_mark(message) if role == "assistant" else None,
+    )
+
+
+def _blocks_besides_text(message: ChatMessage) -> Iterator[tuple[int, object]]:
+    """The blocks that say something, numbered from 1, without those of text.
+
+    A cache point is a hint for the caches of other providers, and what an assistant thought
+    is no part of what it said (other providers don't take it back from strangers either).
+    """
+    thinks = _ROLES[message.role] == "assistant"
+    for number, block in enumerate(message.blocks, 1):
+        if isinstance(block, (TextBlock, CachePoint)):
+            continue
+        if thinks and isinstance(block, ThinkingBlock):
+            continue
+        yield number, block
+
+
+def _misplaced(block: object, number: int, place: _Place) -> InvalidInputError:
+    kind = str(getattr(block, "block_type", type(block).__name__))
+    return place.refuse(
+        number,
+        f"Stewrd takes text and text files, and has no place for a block of type {kind!r} here",
+        "Say it in a TextBlock, or pass its text as a DocumentBlock of the user's message.",
+    )
+
+
+def _file(block: DocumentBlock, number: int, place: _Place) -> File:
+    if block.data is None and block.path is None:
+        raise place.refuse(
+            number,
+            "the document has neither data nor a path, and a URL is not followed",
+            "Fetch it yourself, and pass its text as data.",
+        )
+    try:
+        # LlamaIndex does not say whether a stream given as data is one of bytes.
+        content: bytes | str = block.resolve_document().read()
+        text = content if isinstance(content, str) else content.decode("utf-8")
+    except UnicodeDecodeError:
+        trouble = "the document is not text in UTF-8"
+        advice = (
+            "Pass its text instead. LlamaIndex takes data that could be base64 for base64: "
+            "encode such a text once."
+        )
+    except (OSError, ValueError) as error:
+        trouble = f"the document can't be read or is empty ({type(error).__name__})"
+        advice = "Pass a document that has some text."
+    else:
+        return File(_file_name(block), text)
+    raise place.refuse(number, trouble, advice)
+
+
+def _file_name(block: DocumentBlock) -> str:
+    title = block.title or UNTITLED
+    if title == UNTITLED and block.path is not None:
+        return re.split(r"[/\\]", str(block.path))[-1] or title
+    return title
+
+
+def _tool_call(block: ToolCallBlock, number: int, place: _Place) -> ToolCall:
+    given = block.tool_kwargs
+    arguments = _object(given) if isinstance(given, str) else given
+    if arguments is None:
+        raise place.refuse(
+            number,
+            f"the arguments of the call of {block.tool_name!r} are not a JSON object",
+            "Pass tool_kwargs as a dictionary.",
+        )
+    return ToolCall(block.tool_call_id or "", block.tool_name, arguments)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _text_of(message: ChatMessage, key: str) -> str | None:
+    value = message.additional_kwargs.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _mark(message: ChatMessage) -> str | None:
+    ours = message.additional_kwargs.get("stewrd")
+    mark = ours.get("mark") if isinstance(ours, dict) else None
+    return mark if isinstance(mark, str) and _MARK.fullmatch(mark) else None
+
+
+# -- ours as theirs --------------------------------------------------------------------
+
+
+def chat_response(outcome: Outcome) -> ChatResponse:
+    """A complete answer.
+
+    The message carries its mark and no more, since frameworks count what is in
+    ``additional_kwargs`` as tokens; the response tells the rest, both in ``raw`` and in
+    ``additional_kwargs``, flat and under ``stewrd``.
+    """
+    return ChatResponse(
+        message=_answer(outcome), raw=_told(outcome), additional_kwargs=_told(outcome)
+    )
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    told = metadata(outcome)
+    return {**told, "stewrd": {"mark": outcome.mark, **told}}
+
+
+def _answer(outcome: Outcome) -> ChatMessage:
+    reply = outcome.reply
+    documents = [_document(file) for file in reply.files if file.content]
+    return ChatMessage(
+        role=MessageRole.ASSISTANT,
+        blocks=[TextBlock(text=reply.message), *documents],
+        additional_kwargs={"stewrd": {"mark": outcome.mark}},
+    )
+
+
+def _document(file: File) -> DocumentBlock:
+    # Encoded, because LlamaIndex takes a text that could be base64 for base64.
+    data = base64.b64encode((file.content or "").encode("utf-8", "replace"))
+    return DocumentBlock(data=data, title=file.name, document_mimetype="text/plain")
+
+
+class Writing:
+    """An answer in the making: turns the events of a stream into chunks."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def chunk(self, item: Event | Outcome) -> ChatResponse:
+        """The chunk for an item of a stream; its message is all that was said so far.
+
+        The deltas sum to the text of the last chunk, which is the complete answer. A
+        capability that goes to work or has finished is a chunk with an empty delta, told in
+        ``raw``.
+        """
+        match item:
+            case Token(text):
+                self._text += text
+                return self._so_far(text)
+            case ToolStart(tool, message):
+                return self._so_far("", {"type": "tool_start", "tool": tool, "message": message})
+            case ToolEnd(tool):
+                return self._so_far("", {"type": "tool_end", "tool": tool})
+            case Outcome():
+                return chat_response(item).model_copy(update={"delta": ""})
+        raise AssertionError(f"{item!r} is not handed out")
+
+    def _so_far(self, delta: str, raw: dict[str, Any] | None = None) -> ChatResponse:
+        message = ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=self._text)])
+        return ChatResponse(message=message, delta=delta, raw=raw)
+
+
+def completion(response: ChatResponse) -> CompletionResponse:
+    """A completion in the place of a chat's answer or chunk."""
+    return CompletionResponse(
+        text=response.message.content or "",
+        delta=response.delta,
+        raw=response.raw,
+        additional_kwargs=response.additional_kwargs,
+    )

@@ -1,0 +1,329 @@
+"""From options to answers: what both framework adapters stand on.
+
+A `Runtime` belongs to one model object. It checks the options once, makes clients when they
+are first needed, and answers calls through the drivers. It knows no framework.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from .api import AsyncStewrdClient, StewrdClient
+from .api.credentials import ApiKey, KeySource
+from .drivers import NEW_SESSION, Surroundings, adrive, drive, rehearse
+from .errors import ConfigurationError, InvalidInputError, StewrdError
+from .sessions.call import Call, Ids, Outcome, Policy, Recap, SessionsPolicy, price
+from .sessions.digest import Digester
+from .sessions.effects import Flow, Road, Turn
+from .sessions.turn import turn
+from .stores import Store, open_store
+from .types import CAPABILITIES, Event, File, Message
+
+LONGEST = 3_600.0
+"""Seconds that a named call without a time-out may hold its name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Every option that the models of both frameworks share; their docs say what each means."""
+
+    api_key: KeySource = None
+    base_url: str | None = None
+    capabilities: Sequence[str] | None = None
+    conversation_id: str | None = None
+    tenant: str | None = None
+    sessions: SessionsPolicy = "auto"
+    store: Store | str | None = None
+    match_by_content: bool = True
+    on_trim: Literal["continue", "replay"] = "continue"
+    on_instructions_change: Literal["continue", "replay"] = "continue"
+    on_session_limit: Literal["stateless", "error"] = "stateless"
+    on_store_error: Literal["stateless", "error"] = "stateless"
+    max_active_sessions: int = 10
+    session_message_limit: int = 50
+    idle_timeout: float = 1_800.0
+    recap: Recap = "window"
+    replay_budget: int = 100_000
+    retry_on_compute_error: bool = False
+    timeout: float | None = 600.0
+    max_retries: int = 2
+    http_client: Any = None
+    http_async_client: Any = None
+    default_headers: Mapping[str, str] | None = None
+    clock: Callable[[], float] = time.time
+
+
+OPTION_NAMES = tuple(field.name for field in fields(Options) if field.name != "clock")
+_POLICY_NAMES = tuple(field.name for field in fields(Policy))
+PER_CALL = ("capabilities", "conversation_id", "tenant", "sessions")
+"""Options that a call may set for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a call would do, had it been made.
+
+    Attributes:
+        road: On a session, or stateless.
+        turn: The kind of turn.
+        reason: One line that names the rule.
+        session_id: The session; None on the stateless road, and for one yet to be opened.
+        text: The exact text that would be sent.
+        files: The files that would travel with it.
+        credits: What it costs, if capabilities are named; else None.
+        omitted_messages: Older messages that a replay would leave out.
+        messages_used: Messages that the session would hold after the answer.
+    """
+
+    road: Road
+    turn: Turn
+    reason: str
+    session_id: str | None
+    text: str
+    files: tuple[File, ...]
+    credits: int | None
+    omitted_messages: int
+    messages_used: int
+
+
+class Runtime:
+    """Answers the calls of one model object.
+
+    Raises:
+        ConfigurationError: An option is wrong.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._policy = Policy(**{name: getattr(options, name) for name in _POLICY_NAMES})
+        if options.on_store_error not in ("stateless", "error"):
+            raise ConfigurationError(
+                f'on_store_error={options.on_store_error!r} is unknown: use "stateless" or "error".'
+            )
+        store = options.store
+        self._store: Store = open_store(store) if store is None or isinstance(store, str) else store
+        self._key = ApiKey(options.api_key)
+        self._scope = secrets.token_hex(16)
+        try:
+            self._who = checked_who({name: getattr(options, name) for name in PER_CALL})
+        except InvalidInputError as wrong:
+            raise ConfigurationError(wrong.message, advice=wrong.advice) from None
+        self._client: StewrdClient | None = self._new_client()  # it checks the rest
+        self._async_client: AsyncStewrdClient | None = None
+
+    @property
+    def client(self) -> StewrdClient:
+        """The sync client; it opens no connection before it is used."""
+        if self._client is None:
+            self._client = self._new_client()
+        return self._client
+
+    def _new_client(self) -> StewrdClient:
+        return StewrdClient(http_client=self._options.http_client, **self._shared())
+
+    @property
+    def async_client(self) -> AsyncStewrdClient:
+        """The async client; it opens no connection before it is used."""
+        if self._async_client is None:
+            http = self._options.http_async_client
+            self._async_client = AsyncStewrdClient(http_async_client=http, **self._shared())
+        return self._async_client
+
+    def _shared(self) -> dict[str, Any]:
+        names = ("base_url", "timeout", "max_retries", "default_headers")
+        return {"api_key": self._key} | {name: getattr(self._options, name) for name in names}
+
+    def call(
+        self,
+        messages: Sequence[Message],
+        who: Mapping[str, Any],
+        *,
+        thread: str | None = None,
+        one_shot: bool = False,
+        stream: bool = False,
+        stop: Sequence[str] | None = None,
+    ) -> Call:
+        """Make a call of messages; ``who`` overrides the model's options of `PER_CALL`.
+
+        Raises:
+            InvalidInputError: An option of the call is wrong.
+        """
+        timeout = self._options.timeout
+        return Call(
+            messages=tuple(messages),
+            ids=Ids(secrets.token_hex(16), secrets.token_hex(16), secrets.token_hex(16)),
+            scope=self._scope,
+            thread=thread,
+            one_shot=one_shot,
+            stream=stream,
+            stop=tuple(stop or ()),
+            allowance=LONGEST if timeout is None else timeout * 2,
+            **{**self._who, **checked_who(who)},
+        )
+
+    def answer(self, call: Call) -> Outcome:
+        """Answer a call."""
+        with closing(self.stream(call)) as items:
+            return _outcome(list(items)[-1])
+
+    def stream(self, call: Call) -> Generator[Event | Outcome, None, None]:
+        """Answer a call with events as they come; the outcome is the last item."""
+        flow, around = self._turn(call)
+        return drive(flow, self.client, around)
+
+    async def aanswer(self, call: Call) -> Outcome:
+        """Answer a call on the event loop."""
+        async with aclosing(self.astream(call)) as items:
+            return _outcome([item async for item in items][-1])
+
+    def astream(self, call: Call) -> AsyncGenerator[Event | Outcome, None]:
+        """Answer a call on the event loop with events as they come."""
+        flow, around = self._turn(call)
+        return adrive(flow, self.async_client, around)
+
+    def explain(self, call: Call) -> Explanation:
+        """Say what a call would do, without sending, taking or changing anything."""
+        flow, around = self._turn(call)
+        send = rehearse(flow, around)
+        session_id = None if send.session_id == NEW_SESSION else send.session_id
+        return Explanation(
+            road=send.decision.road,
+            turn=send.decision.turn,
+            reason=send.decision.reason,
+            session_id=session_id,
+            text=send.request.message,
+            files=send.request.files,
+            credits=price(send.request.capabilities),
+            omitted_messages=send.decision.omitted,
+            messages_used=send.decision.messages_used,
+        )
+
+    def _turn(self, call: Call) -> tuple[Flow[Outcome], Surroundings]:
+        project, secret = self.client.project, self.client.secret
+        recap = self._policy.recap
+        around = Surroundings(
+            store=self._store,
+            project=project,
+            recap=recap if callable(recap) else None,
+            store_errors=self._options.on_store_error,
+            clock=self._options.clock,
+        )
+        return turn(call, self._policy, Digester(secret), project), around
+
+    def close(self) -> None:
+        """Give the sync client's connections back."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def aclose(self) -> None:
+        """Give the connections of both clients back."""
+        self.close()
+        if self._async_client is not None:
+            await self._async_client.aclose()
+            self._async_client = None
+
+
+def metadata(outcome: Outcome) -> dict[str, Any]:
+    """What an answer tells about itself, as plain JSON values and without its mark."""
+    reply, decision, usage = outcome.reply, outcome.decision, outcome.reply.usage
+    return {
+        "request_id": reply.id,
+        "session_id": outcome.session_id,
+        "road": decision.road,
+        "turn": decision.turn,
+        "reason": decision.reason,
+        "omitted_messages": decision.omitted,
+        "omitted_files": list(decision.omitted_files),
+        "messages_used": decision.messages_used,
+        "capabilities_used": list(reply.capabilities_used),
+        "files": [asdict(file) for file in reply.files],
+        "usage": asdict(usage),
+        "duration_ms": reply.duration_ms,
+    }
+
+
+def _outcome(last: Event | Outcome) -> Outcome:
+    assert isinstance(last, Outcome)
+    return last
+
+
+def checked_who(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the options of a call; gives them back under the names that `Call` has.
+
+    Raises:
+        InvalidInputError: One of them is wrong.
+    """
+    who: dict[str, Any] = {}
+    for option, value in given.items():
+        match option:
+            case "conversation_id":
+                who["name"] = _label(option, value)
+            case "tenant":
+                who["tenant"] = _label(option, value)
+            case "capabilities":
+                who["capabilities"] = _capabilities(value)
+            case "sessions":
+                if value not in get_args(SessionsPolicy):
+                    raise InvalidInputError(
+                        f"sessions={value!r} is unknown.", advice='Use "auto", "always" or "never".'
+                    )
+                who["sessions"] = value
+            case _:
+                raise _unknown(option)
+    return who
+
+
+def _unknown(option: str) -> StewrdError:
+    return InvalidInputError(
+        f"Stewrd's API has no place for {option!r}.",
+        advice="Leave it out: the model and its parameters are set in the project's settings.",
+    )
+
+
+def refuse_unknown(given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that nothing would come of, unless they are None.
+
+    Raises:
+        InvalidInputError: Names the argument.
+    """
+    for option, value in given.items():
+        if value is not None:
+            raise _unknown(option)
+
+
+def _label(option: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (str, int, uuid.UUID)):
+        raise InvalidInputError(
+            f"{option} is a {type(value).__name__}.", advice="Pass a string that names it."
+        )
+    if not str(value).strip():
+        raise InvalidInputError(
+            f"{option} is empty.", advice="Pass a string that names it, or None for no name."
+        )
+    return str(value)
+
+
+def _capabilities(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    known = ", ".join(CAPABILITIES)
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise InvalidInputError(
+            f"capabilities={value!r} is not a list of capabilities.",
+            advice=f"Pass a list of some of {known}, or None for all that the project allows.",
+        )
+    wrong = [capability for capability in value if capability not in CAPABILITIES]
+    if wrong:
+        raise InvalidInputError(
+            f"capabilities has unknown entries: {wrong!r}.", advice=f"The API knows {known}."
+        )
+    return tuple(value)

@@ -1,0 +1,69 @@
+"""In CI a skipped test is a failed one, unless its reason is allowed here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ALLOWED_REASONS: tuple[str, ...] = ()
+"""How the reasons of our own skips may begin; each with a comment that says why."""
+
+ALLOWED_OF_STANDARD_SUITES = frozenset(
+    {
+        "Model override not supported.",  # the API has no choice of a model
+        "Test requires json mode support.",  # nor a JSON mode
+        "Test requires tool choice.",  # nor a forced tool
+        "Model does not support PDF inputs.",  # files go in as text
+        "Model does not support PDF tool message.",
+        "Model does not support audio inputs.",
+        "Model does not support image message.",
+        "Model does not support image tool message.",
+        "Model does not explicitly support Anthropic inputs.",  # another vendor's shapes
+        "Not implemented.",  # token counts without the input/output split that core asks for
+        "Test requires tool calling.",  # custom tools are not in the models yet
+        "Test requires tool calling support.",
+        "Test requires structured output.",  # nor is what stands on them
+        "VCR not set up.",  # times replays of recordings; ours are read by other tests
+    }
+)
+"""Reasons of the `langchain_tests` package: each names a feature that Stewrd does not have."""
+
+
+def is_allowed(path: str, reason: str) -> bool:
+    """Whether a test that is skipped in this file for this reason may be skipped in CI."""
+    reason = reason.removeprefix("Skipped: ")
+    if "langchain_tests" in Path(path).parts:
+        return reason in ALLOWED_OF_STANDARD_SUITES
+    return any(reason.startswith(allowed) for allowed in ALLOWED_REASONS)
+
+
+def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip that is not allowed into a failure; expected failures are no skips."""
+    if os.environ.get("CI") != "true" or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    match report.longrepr:
+        case (str(path), int(line), str(reason)):
+            if is_allowed(path, reason):
+                return
+            cause = f"{reason} ({path}:{line})"
+        case other:
+            cause = str(other)
+    report.outcome = "failed"
+    report.longrepr = f"A test may not be skipped in CI. {cause}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    fail_if_skipped(report)
+    return report

@@ -1,0 +1,283 @@
+"""Seeded bugs: small plausible mistakes, each of which the tests must catch.
+
+``make mutants`` puts one mistake at a time into a copy of the package and runs the tests of
+the heart, the store and the drivers on it. A mistake that survives is a hole in the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+MACHINE = "tests/sessions/test_machine.py"
+QUICK = ["tests/sessions", "tests/stores", "tests/test_drivers.py", f"--ignore={MACHINE}"]
+ALONE = "--machine"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake: in a file of the package, this text becomes that."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+TURN, OPENING, ALIGN = "sessions/turn.py", "sessions/opening.py", "sessions/align.py"
+KEYS, FAILURES, REPLAY = "sessions/keys.py", "sessions/failures.py", "sessions/replay.py"
+
+MUTANTS = [
+    Mutant(
+        "put before send",
+        TURN,
+        "        send = self._send(speech, session_id, decision)\n        try:\n",
+        "        send = self._send(speech, session_id, decision)\n"
+        "        if binding is not None:\n            yield Put(binding, DAY)\n        try:\n",
+    ),
+    Mutant(
+        "the digest ignores the assistant's text",
+        "sessions/digest.py",
+        '        assistant = message.role == "assistant"\n',
+        '        assistant = message.role == "assistant"\n'
+        '        text = "" if assistant else text\n',
+    ),
+    Mutant(
+        "a name falls through to a mark",
+        KEYS,
+        '        if self.call.name is not None:\n            return "name"\n        if any(',
+        "        if any(",
+    ),
+    Mutant("the tenant is forgotten", KEYS, '("tenant", tenant)', '("any",)'),
+    Mutant("content matches in any model object", KEYS, "self.call.scope, instr", '"", instr'),
+    Mutant(
+        "content ignores the instructions",
+        KEYS,
+        "self.call.scope, instructions, rolled",
+        'self.call.scope, "", rolled',
+    ),
+    Mutant("off by one at the cap", TURN, "binding.used + 2 >", "binding.used >"),
+    Mutant(
+        "a read time-out is tried again",
+        FAILURES,
+        "        case SessionExpiredError():",
+        "        case SessionExpiredError() | TimeoutError():",
+    ),
+    Mutant(
+        "put back after an unknown outcome",
+        FAILURES,
+        '        case _:\n            return "drop"',
+        '        case _:\n            return "keep"',
+    ),
+    Mutant(
+        "402 keeps the session",
+        FAILURES,
+        "    AuthenticationError,\n    NeverSentError,\n    InvalidInputError,\n    Conf",
+        "    AuthenticationError,\n    NeverSentError,\n    InvalidInputError,\n"
+        "    __import__('stewrd_integrations.errors').errors.InsufficientCreditsError,\n    Conf",
+    ),
+    Mutant(
+        "a quota keeps the session",
+        FAILURES,
+        '        case QuotaExceededError():\n            return "drop"',
+        '        case QuotaExceededError():\n            return "keep"',
+    ),
+    Mutant(
+        "a turn is sent again after a part was shown",
+        FAILURES,
+        '        case _ if shown:\n            return "drop"\n',
+        '        case _ if shown:\n            return "anew"\n',
+    ),
+    Mutant(
+        "a 410 leaves its slot taken",
+        TURN,
+        '        yield Vacate(self.keys.project, str(session_id))\n        return _Why("gone"',
+        '        return _Why("gone"',
+    ),
+    Mutant(
+        "no ghost after a create of unknown outcome",
+        OPENING,
+        "            continue  # the slot stays",
+        "            yield Vacate(keys.project, reserved)\n            continue  # the slot stays",
+    ),
+    Mutant(
+        "a ghost is taken for the next slot of the same call",
+        OPENING,
+        'f"opening-{keys.call.ids.call}-{serial}"',
+        'f"opening-{keys.call.ids.call}"',
+    ),
+    Mutant(
+        "slots are not refreshed",
+        TURN,
+        "        yield refresh(self.keys.project, str(",
+        "        str((",
+    ),
+    Mutant(
+        "two calls of one name at once",
+        "sessions/notes.py",
+        "    return bool(held) and held != arrival.call and",
+        "    return False and bool(held) and held != arrival.call and",
+    ),
+    Mutant(
+        "take leaves the binding",
+        "stores/memory.py",
+        "self._remove(live[-1])",
+        "self._bindings[live[-1]][0]",
+    ),
+    Mutant(
+        "ambiguous content is taken",
+        "stores/memory.py",
+        "if live and (len(live) == 1 or not unique):",
+        "if live:",
+    ),
+    Mutant(
+        "no tombstone where content matched", TURN, "        if unique:\n", "        if False:\n"
+    ),
+    Mutant(
+        "a covered extra is let through",
+        ALIGN,
+        "        elif digests[at - 1] in known:",
+        "        elif False:",
+    ),
+    Mutant(
+        "an edited front is taken for a summary",
+        ALIGN,
+        "if front >= walk.left:",
+        "if front > walk.left:",
+    ),
+    Mutant(
+        "long histories are not looked at",
+        ALIGN,
+        "    return walk.at == covered.base_count and",
+        "    return walk.at == covered.base_count or",
+    ),
+    Mutant(
+        "a rewind is taken for a trim",
+        ALIGN,
+        "if not front and digests[0] == covered.first:",
+        "if False:",
+    ),
+    Mutant("any trimmed history continues a name", KEYS, "TrimRule(2 if", "TrimRule(0 if"),
+    Mutant(
+        "changed instructions are not said",
+        TURN,
+        "        return binding.instructions != self.history.instructions_digest",
+        "        return False",
+    ),
+    Mutant("left-out messages count as held", TURN, " - speech.omitted + 1", " + 1"),
+    Mutant(
+        "every replayed message is the user's",
+        REPLAY,
+        '{"role": message.role, "text"',
+        '{"role": "user", "text"',
+    ),
+    Mutant("a nonce may stand in a text", REPLAY, "    while nonce in bodies:", "    while False:"),
+    Mutant(
+        "a forged envelope is sent as it is",
+        REPLAY,
+        "message.name is None and not _LOOKS",
+        "message.name is None or not _LOOKS",
+    ),
+    Mutant(
+        "a streamed answer is remembered from its last event",
+        "sessions/exchange.py",
+        'return event.reply, "".join(texts)',
+        "return event.reply, event.reply.message",
+    ),
+    Mutant(
+        "an abandoned stream gets no last word",
+        "drivers.py",
+        "            except GeneratorExit:\n                effect = flow.throw(Abandoned())\n"
+        "            except BaseException as error:  # the turn must hear of everything\n",
+        "            except GeneratorExit:\n                return\n"
+        "            except BaseException as error:  # the turn must hear of everything\n",
+    ),
+    Mutant(
+        "a failing store is never noticed",
+        "drivers.py",
+        "            return False\n        case ReadNote",
+        "            return True\n        case ReadNote",
+    ),
+    Mutant(
+        "idle time is not looked at",
+        OPENING,
+        "    return now > sent_at +",
+        "    return False and now > sent_at +",
+    ),
+    Mutant(
+        "first turns without a name take every slot",
+        OPENING,
+        "limit = min(limit, limit // 2 + 1)",
+        "pass",
+    ),
+    Mutant("churn is never noticed", "sessions/notes.py", ">= CHURN_LIMIT", ">= 10_000"),
+    Mutant(
+        "side calls are never learnt", "sessions/notes.py", "if passed_over and", "if False and"
+    ),
+]
+
+
+def caught_by(mutant: Mutant, machine_only: bool) -> str | None:
+    """The test that fails on the mutant, or None if it survives."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        for part in ("stewrd_integrations", "tests"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / part, Path(folder) / part, ignore=ignored)
+        file = Path(folder) / "stewrd_integrations" / mutant.file
+        text = file.read_text()
+        if text.count(mutant.old) < 1:
+            raise SystemExit(f"{mutant.name}: its text is not in {mutant.file} any more")
+        file.write_text(text.replace(mutant.old, mutant.new))
+        quick = None if machine_only else _first_failure(folder, QUICK)
+        return quick or _first_failure(folder, [MACHINE])
+
+
+def _first_failure(folder: str, tests: list[str]) -> str | None:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, "PYTHONPATH": folder, "STEWRD_MACHINE_EXAMPLES": "100"}
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    if done.returncode == 0:
+        return None
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    if failed is None:
+        raise SystemExit(f"the tests did not run:\n{done.stdout[-2_000:]}{done.stderr[-2_000:]}")
+    return failed[1].partition("::")[2] or failed[1]
+
+
+def main() -> int:
+    """Run every mutant whose name holds the words given; 1 if any survives."""
+    words = [word for word in sys.argv[1:] if word != ALONE]
+    chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in words)]
+    machine_only = ALONE in sys.argv
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda mutant: caught_by(mutant, machine_only), chosen)
+        survivors = 0
+        for mutant, test in zip(chosen, results, strict=True):
+            survivors += test is None
+            print(
+                f"{'SURVIVED' if test is None else 'caught':9} {mutant.name:55} {test or ''}",
+                flush=True,
+            )
+    print(f"{len(chosen) - survivors} of {len(chosen)} caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,79 @@
+"""Digests: what counts and what does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stewrd_integrations.sessions.digest import Digester, normalise
+from stewrd_integrations.types import File, Message, ToolCall
+
+DIGESTER = Digester(b"a key")
+USER = Message("user", "Hello", name="ada", files=(File("a.txt", "x"),))
+CALL = ToolCall("c1", "add", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(USER, text="hello"),
+        replace(USER, role="tool"),
+        replace(USER, name=None),
+        replace(USER, name="bob"),
+        replace(USER, files=()),
+        replace(USER, files=(File("a.txt", "y"),)),
+        replace(USER, files=(File("b.txt", "x"),)),
+        replace(USER, tool_calls=(CALL,)),
+        replace(USER, tool_call_id="c1"),
+        replace(USER, text="adaHello", name=""),
+    ],
+)
+def test_what_counts(other: Message) -> None:
+    assert DIGESTER.message(other) != DIGESTER.message(USER)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(USER, text="  Hello\n"),
+        replace(USER, mark="m" * 32),
+        replace(USER, text="wrapped: Hello", remembered="Hello"),
+    ],
+)
+def test_what_does_not(other: Message) -> None:
+    assert DIGESTER.message(other) == DIGESTER.message(USER)
+
+
+def test_an_assistants_name_and_files_do_not_count() -> None:
+    answer = Message("assistant", "Done", name="bot", files=(File("a.txt", "x"),))
+    assert DIGESTER.message(answer) == DIGESTER.message(Message("assistant", "Done"))
+
+
+def test_an_assistants_words_and_calls_do() -> None:
+    answer = Message("assistant", "Done", tool_calls=(CALL,))
+    others = [replace(answer, text="done"), replace(answer, tool_calls=())]
+    others.append(replace(answer, tool_calls=(replace(CALL, arguments={"a": 2}),)))
+    assert len({DIGESTER.message(message) for message in [answer, *others]}) == 4
+
+
+def test_a_tools_error_counts() -> None:
+    output = Message("tool", "no", tool_call_id="c1")
+    assert DIGESTER.message(output) != DIGESTER.message(replace(output, error=True))
+
+
+def test_digests_need_the_key() -> None:
+    assert DIGESTER.message(USER) != Digester(b"another").message(USER)
+    assert DIGESTER.key("a") != Digester(b"another").key("a")
+
+
+def test_key_parts_do_not_run_together() -> None:
+    assert DIGESTER.key("ab", "c") != DIGESTER.key("a", "bc")
+
+
+def test_lone_surrogates_have_a_digest() -> None:
+    assert DIGESTER.message(Message("user", "\ud800")) != DIGESTER.message(Message("user", "?"))
+
+
+def test_line_endings_are_one() -> None:
+    assert normalise(" a\r\nb\rc\n") == "a\nb\nc"

@@ -1,0 +1,238 @@
+"""The drivers: they hand out events as they come, and let a turn say its last word."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from stewrd_integrations import drivers, errors
+from stewrd_integrations.emulator import Emulator
+from stewrd_integrations.runtime import Options, Runtime
+from stewrd_integrations.sessions.call import Outcome
+from stewrd_integrations.stores import MemoryStore
+from stewrd_integrations.types import Message, Token
+from tests.talks import Talk
+from tests.worlds import Stage
+
+
+@pytest.fixture(autouse=True)
+def _every_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "_warned", {})
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage.make(lambda context: "one two three four")
+
+
+def after_two(stage: Stage, talk: Talk) -> None:
+    """An abandoned stream costs its session, and nothing else."""
+    first = talk.way()[1]
+    talk.say("next")
+    assert talk.way()[0] == "replayed"
+    assert talk.way()[1] != first
+    told = stage.runs[-1].conversation.messages
+    assert [said.text for said in told] == [m.text for m in talk.messages[:-1]]
+    talk.say("on")
+    assert talk.way()[0] == "continued"
+
+
+def begun(stage: Stage) -> Talk:
+    talk = Talk(stage.model(), "ada")
+    talk.say("hello")
+    return talk
+
+
+def streaming(talk: Talk) -> Any:
+    who = {"conversation_id": "ada"}
+    return talk.model.call(talk.list_with("tell me"), who, stream=True)
+
+
+def test_events_come_before_the_outcome(stage: Stage) -> None:
+    talk = begun(stage)
+    items = list(talk.model.stream(streaming(talk)))
+    assert [type(item) for item in items] == [Token] * 4 + [Outcome]
+
+
+def test_an_abandoned_stream(stage: Stage) -> None:
+    talk = begun(stage)
+    stream = talk.model.stream(streaming(talk))
+    assert next(stream) == Token("one")
+    stream.close()
+    after_two(stage, talk)
+
+
+def test_a_stream_that_is_only_forgotten(stage: Stage) -> None:
+    talk = begun(stage)
+    stream = talk.model.stream(streaming(talk))
+    next(stream)
+    del stream
+    gc.collect()
+    after_two(stage, talk)
+
+
+def test_a_caller_whose_own_code_fails(stage: Stage) -> None:
+    talk = begun(stage)
+    stream = talk.model.stream(streaming(talk))
+    next(stream)
+    with pytest.raises(KeyboardInterrupt):
+        stream.throw(KeyboardInterrupt())
+    after_two(stage, talk)
+
+
+async def test_an_abandoned_async_stream(stage: Stage) -> None:
+    talk = begun(stage)
+    async with aclosing(talk.model.astream(streaming(talk))) as stream:
+        assert await anext(stream) == Token("one")
+    after_two(stage, talk)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_cancelled_call(stream: bool) -> None:
+    """Over a real socket: the task is cancelled while the server works."""
+    with Emulator(latency=0.0, chunk_delay=0.05) as emulator:
+        model = Runtime(Options(api_key=emulator.api_key, base_url=emulator.url, timeout=20))
+        talk = Talk(model, "ada")
+        await talk.asay("hello")
+        emulator.fail_next("slow", on="message", seconds=30.0)
+        work = asyncio.create_task(talk.astream("more") if stream else talk.asay("more"))
+        await asyncio.sleep(0.3)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        before = talk.way()[1]
+        await talk.asay("again")
+        assert talk.way()[0] == "replayed"
+        assert talk.way()[1] != before
+        await model.aclose()
+
+
+def test_a_stream_is_handed_out_as_it_comes() -> None:
+    with Emulator(chunk_delay=0.2) as emulator:
+        model = Runtime(Options(api_key=emulator.api_key, base_url=emulator.url))
+        call = model.call([Message("user", "My name is Ada")], {}, stream=True)
+        began = time.monotonic()
+        arrivals = [time.monotonic() - began for _ in model.stream(call)]
+        assert arrivals[0] < arrivals[-1] / 2, "collected before it was handed out"
+        model.close()
+
+
+async def test_the_event_loop_is_not_blocked() -> None:
+    with Emulator(latency=0.4) as emulator:
+        model = Runtime(Options(api_key=emulator.api_key, base_url=emulator.url))
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.01)
+                ticks += 1
+
+        ticker = asyncio.create_task(tick())
+        await model.aanswer(model.call([Message("user", "hi")], {}))
+        ticker.cancel()
+        assert ticks > 5
+        await model.aclose()
+
+
+# -- a store that fails ------------------------------------------------------------------
+
+
+class Broken(MemoryStore):
+    """Fails at what it is told to fail at."""
+
+    def __init__(self, *methods: str) -> None:
+        super().__init__()
+        self.methods = methods
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in object.__getattribute__(self, "methods"):
+            raise OSError("the disk is gone")
+        return super().__getattribute__(name)
+
+
+METHODS = ["take", "put", "occupy", "vacate", "note"]
+
+
+@pytest.mark.parametrize("failing", [*[[method] for method in METHODS], METHODS])
+@pytest.mark.parametrize("on_loop", [False, True])
+async def test_a_failing_store_never_leads_to_a_guess(
+    caplog: pytest.LogCaptureFixture, failing: list[str], on_loop: bool
+) -> None:
+    stage = Stage.make(lambda context: "ok")
+    store = Broken(*failing, *[f"a{method}" for method in failing])
+    talk = Talk(stage.model(store=store), "ada")
+    for turn in range(4):
+        text = f"text {turn}"
+        await talk.asay(text) if on_loop else talk.say(text)
+        told = stage.runs[-1].conversation.messages
+        assert [said.text for said in told] == [m.text for m in talk.messages[:-1]]
+    warnings = [record.message for record in caplog.records if "store failed" in record.message]
+    if failing != ["vacate"] or warnings:
+        assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("on_loop", [False, True])
+async def test_a_failing_store_can_be_an_error(on_loop: bool) -> None:
+    stage = Stage.make(lambda context: "ok")
+    talk = Talk(stage.model(store=Broken("note", "anote"), on_store_error="error"), "ada")
+    with pytest.raises(errors.StoreError):
+        await talk.asay("hi") if on_loop else talk.say("hi")
+    assert stage.requests == []
+
+
+# -- many at once ------------------------------------------------------------------------
+
+
+def test_thirty_threads_under_one_name() -> None:
+    with Emulator(agent=lambda context: f"re: {context.message}", latency=0.02) as emulator:
+        store = MemoryStore()
+        options = Options(api_key=emulator.api_key, base_url=emulator.url, store=store)
+        models = [Runtime(options) for _ in range(3)]
+        first = Talk(models[0], "ada")
+        first.say("hello")
+        answers: dict[int, Outcome] = {}
+
+        def work(number: int) -> None:
+            talk = Talk(models[number % 3], "ada", messages=list(first.messages))
+            answers[number] = talk.say(f"question {number}")
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {n: a.reply.message for n, a in answers.items()} == {
+            n: f"re: question {n}" for n in range(30)
+        }
+        check_many(emulator)
+
+
+async def test_thirty_tasks_under_one_name() -> None:
+    with Emulator(agent=lambda context: f"re: {context.message}", latency=0.02) as emulator:
+        options = Options(api_key=emulator.api_key, base_url=emulator.url, store=MemoryStore())
+        model = Runtime(options)
+        talks = [Talk(model, "ada") for _ in range(30)]
+        await asyncio.gather(*(talk.asay(f"question {n}") for n, talk in enumerate(talks)))
+        assert [talk.messages[-1].text for talk in talks] == [
+            f"re: question {n}" for n in range(30)
+        ]
+        check_many(emulator)
+        await model.aclose()
+
+
+def check_many(emulator: Emulator) -> None:
+    """Right contexts, no two requests on a session at once, and few sessions."""
+    assert len(emulator.sessions) <= 4
+    assert emulator.overlaps == []
+    assert emulator.refused == []
+    for run in emulator.runs:
+        questions = [said.text for said in run.conversation.messages if "question" in said.text]
+        asked = [text for text in questions if not text.startswith("re: ")]
+        assert len(asked) <= 1, "a question of another call stands in the context"
