@@ -7,6 +7,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The machines that run the tests are shared: no test may depend on how fast one is.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 ALLOWED_REASONS: tuple[str, ...] = ()
 """How the reasons of our own skips may begin; each with a comment that says why."""
