@@ -163,7 +163,7 @@ class Runtime:
             one_shot=one_shot,
             stream=stream,
             stop=tuple(stop or ()),
-            allowance=LONGEST if timeout is None else timeout * 2,
+            allowance=LONGEST if timeout is None else timeout,
             **{**self._who, **checked_who(who)},
         )
 

@@ -7,10 +7,12 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The machines that run the tests are shared: no test may depend on how fast one is.
-settings.register_profile("shared machine", deadline=None)
+settings.register_profile(
+    "shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("shared machine")
 
 ALLOWED_REASONS: tuple[str, ...] = ()

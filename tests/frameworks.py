@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages import SystemMessage as System
-from llama_index.core.llms import ChatMessage, ChatResponse, MessageRole
+from llama_index.core.llms import ChatMessage, MessageRole
 
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.langchain import ChatStewrd
@@ -140,7 +140,7 @@ class LlamaIndex:
         self.messages += [ChatMessage(text), answer.message]
         return str(self.told["turn"])
 
-    def _answer(self, shown: list[ChatMessage], mode: Mode) -> ChatResponse:
+    def _answer(self, shown: list[ChatMessage], mode: Mode) -> Any:
         model, who = self.model, self.who
         match mode:
             case "plain":
@@ -152,7 +152,7 @@ class LlamaIndex:
             case "async stream":
                 return self.loop.run(self._astream(shown))
 
-    async def _astream(self, shown: list[ChatMessage]) -> ChatResponse:
+    async def _astream(self, shown: list[ChatMessage]) -> Any:
         return [chunk async for chunk in await self.model.astream_chat(shown, **self.who)][-1]
 
     def add(self, role: str, text: str, place: int | None = None) -> None:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 MACHINE = "tests/sessions/test_machine.py"
 QUICK = ["tests/sessions", "tests/stores", "tests/test_drivers.py", f"--ignore={MACHINE}"]
 ALONE = "--machine"
+LONGEST = 180
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,8 @@ MUTANTS = [
     Mutant(
         "long histories are not looked at",
         ALIGN,
-        "    return walk.at == covered.base_count and",
-        "    return walk.at == covered.base_count or",
+        "        walk.at == covered.base_count and",
+        "        walk.at == covered.base_count or",
     ),
     Mutant(
         "a rewind is taken for a trim",
@@ -233,10 +234,7 @@ def caught_by(mutant: Mutant, machine_only: bool) -> str | None:
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / part, Path(folder) / part, ignore=ignored)
         file = Path(folder) / "stewrd_integrations" / mutant.file
-        text = file.read_text()
-        if text.count(mutant.old) < 1:
-            raise SystemExit(f"{mutant.name}: its text is not in {mutant.file} any more")
-        file.write_text(text.replace(mutant.old, mutant.new))
+        file.write_text(file.read_text().replace(mutant.old, mutant.new))
         quick = None if machine_only else _first_failure(folder, QUICK)
         return quick or _first_failure(folder, [MACHINE])
 
@@ -244,15 +242,18 @@ def caught_by(mutant: Mutant, machine_only: bool) -> str | None:
 def _first_failure(folder: str, tests: list[str]) -> str | None:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": folder, "STEWRD_MACHINE_EXAMPLES": "100"}
-    done = subprocess.run(
-        command,
-        check=False,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+        )
+    except subprocess.TimeoutExpired:
+        return f"(still running after {LONGEST} s)"
     if done.returncode == 0:
         return None
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
@@ -262,10 +263,13 @@ def _first_failure(folder: str, tests: list[str]) -> str | None:
 
 
 def main() -> int:
-    """Run every mutant whose name holds the words given; 1 if any survives."""
-    words = [word for word in sys.argv[1:] if word != ALONE]
-    chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in words)]
+    """Run every mutant whose name holds one of the words given; 1 if any survives."""
+    words = [word for word in sys.argv[1:] if word != ALONE] or [""]
+    chosen = [mutant for mutant in MUTANTS if any(word in mutant.name for word in words)]
     machine_only = ALONE in sys.argv
+    for mutant in chosen:
+        if mutant.old not in (ROOT / "stewrd_integrations" / mutant.file).read_text():
+            raise SystemExit(f"{mutant.name}: its text is not in {mutant.file} any more")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda mutant: caught_by(mutant, machine_only), chosen)
         survivors = 0

@@ -173,6 +173,8 @@ async def test_a_failing_store_never_leads_to_a_guess(
         await talk.asay(text) if on_loop else talk.say(text)
         told = stage.runs[-1].conversation.messages
         assert [said.text for said in told] == [m.text for m in talk.messages[:-1]]
+    if {"occupy", "note"} & set(failing):
+        assert stage.world.sessions == {}, "a session without a slot, or without its name"
     warnings = [record.message for record in caplog.records if "store failed" in record.message]
     if failing != ["vacate"] or warnings:
         assert len(warnings) == 1

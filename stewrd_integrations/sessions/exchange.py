@@ -30,6 +30,11 @@ def exchange(send: Send, call: Call, shown: Callable[[], None]) -> Flow[Answer]:
     else:
         reply = yield send
         text = stop.feed(reply.message) + stop.rest()
+    if send.session_id and reply.session_id not in (None, send.session_id):
+        raise MalformedResponseError(
+            "The answer says that it is of another session than the one that was asked.",
+            request_id=reply.id,
+        )
     if reply.status != "completed":
         raise MalformedResponseError(
             "The agent asked for the outputs of tools that it was not offered.",

@@ -37,6 +37,7 @@ from .effects import (
     Take,
     Turn,
     Vacate,
+    Warn,
 )
 from .exchange import Answer, exchange
 from .failures import verdict
@@ -338,6 +339,7 @@ class _Turn:
         now = yield Now()
         if self._churns(why, now):
             reason = f"{why.reason}; {notes.CHURN_LIMIT} sessions were opened lately in vain"
+            yield Warn("churn", f"a conversation runs stateless for a while: {reason}")
             return (yield from self._stateless(reason, remember=True, binding=binding))
         try:
             seat: Seat | NoSeat = yield from open_session(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
+from weakref import WeakSet
 
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
 
 SWEEP_EVERY = 256
 """Writes between two sweeps: what has expired leaves without a background thread."""
+
+
+_STORES: WeakSet[MemoryStore] = WeakSet()
 
 
 class MemoryStore:
@@ -28,6 +33,7 @@ class MemoryStore:
         self._pools: dict[str, dict[str, float]] = {}
         self._notes: dict[str, tuple[NoteState, float]] = {}
         self._writes = 0
+        _STORES.add(self)
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._bindings)} bindings)"
@@ -122,6 +128,12 @@ class MemoryStore:
         """`note`; it never waits for anything."""
         return self.note(key, change)
 
+    def _forget_bindings(self) -> None:
+        # Parent and child would both hold them, and so continue the same sessions.
+        self._lock = threading.Lock()
+        self._bindings.clear()
+        self._by_key.clear()
+
     def _live(self, key: str) -> list[str]:
         now = self._clock()
         return [id_ for id_ in self._by_key.get(key, ()) if self._bindings[id_][1] > now]
@@ -150,3 +162,12 @@ class MemoryStore:
             self._remove(id_)
         for key in [key for key, (_, until) in self._notes.items() if until <= now]:
             del self._notes[key]
+
+
+def _after_fork() -> None:
+    for store in _STORES:
+        store._forget_bindings()  # noqa: SLF001 - of this very module
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_after_fork)

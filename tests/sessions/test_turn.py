@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from stewrd_integrations import drivers, errors
+from stewrd_integrations import StewrdClient, drivers, errors
 from stewrd_integrations.emulator.agent import Answer, Context
 from stewrd_integrations.sessions import opening
-from stewrd_integrations.types import CREDITS, File, Message
+from stewrd_integrations.types import CREDITS, File, Message, Reply
 from tests.talks import Talk
 from tests.worlds import Stage
 
@@ -533,6 +533,19 @@ def test_two_410s_in_a_row_end_on_the_stateless_road(stage: Stage) -> None:
     assert heard(stage) == [(m.role, m.text) for m in talk.messages[:-1]]
 
 
+def test_an_answer_of_another_session_is_not_believed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = grown(stage)
+    reply = Reply(id="r", message="hello", session_id="somebody-elses")
+    monkeypatch.setattr(StewrdClient, "perform", lambda *_args, **_named: reply)
+    with pytest.raises(errors.MalformedResponseError):
+        talk.say("next")
+    monkeypatch.undo()
+    talk.say("next")
+    assert talk.way()[0] == "replayed"
+
+
 def test_idle_time_that_passed_costs_no_round_trip(stage: Stage) -> None:
     talk = grown(stage)
     stage.clock.now += 1_795
@@ -562,6 +575,20 @@ def test_what_a_window_leaves_out_is_covered(stage: Stage) -> None:
     assert talk.last is not None
     assert talk.way()[0] == "continued"
     assert stage.runs[-1].conversation.omitted > 0
+
+
+def test_a_message_put_in_before_what_was_left_out_is_said_in_front(stage: Stage) -> None:
+    talk = Talk(stage.model(session_message_limit=6, replay_budget=300), "ada")
+    while talk.last is None or not talk.last.decision.omitted:
+        talk.say(f"text {len(talk.messages)}")
+    omitted = talk.last.decision.omitted
+    talk.messages.insert(1, Message("assistant", "by the way"))
+    talk.say("next")
+    assert talk.way()[0] == "continued"
+    assert heard(stage) == [
+        ("assistant", "by the way"),
+        *((m.role, m.text) for m in talk.messages[omitted + 1 : -1]),
+    ]
 
 
 def test_a_recap_summarises_what_is_left_out(stage: Stage) -> None:
@@ -635,6 +662,16 @@ def test_a_stopped_answer_gives_its_session_up() -> None:
     talk.say("next")
     assert talk.way()[0] == "replayed"
     assert ("assistant", "one ") in heard(stage)
+
+
+def test_a_stopped_stream_remembers_what_was_shown() -> None:
+    stage = Stage.make(lambda context: "one two STOP three")
+    talk = Talk(stage.model(), "ada", call={"stop": ["STOP"]})
+    talk.stream("hello")
+    assert talk.messages[-1].text == "one two "
+    talk.stream("next")
+    assert talk.way()[0] == "replayed"
+    assert heard(stage) == [("user", "hello"), ("assistant", "one two "), ("user", "next")]
 
 
 def test_credits_that_the_api_does_not_tell_are_estimated() -> None:

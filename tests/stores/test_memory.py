@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
 import threading
 from typing import Any
 
@@ -131,6 +133,23 @@ def test_many_threads_never_take_one_binding_twice() -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken, key=int) == [f"{number}" for number in range(2_000)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_holds_no_binding_of_its_parent() -> None:
+    store = MemoryStore()
+    store.put(binding("1", "k"), DAY)
+    with store._lock:  # as another thread might, in the moment of the fork
+        child = multiprocessing.get_context("fork").Process(target=_take_in_child, args=(store,))
+        child.start()
+        child.join(20)
+    assert child.exitcode == 0
+    assert store.take(("k",)) == binding("1", "k")
+
+
+def _take_in_child(store: MemoryStore) -> None:
+    if store.take(("k",)) is not None:
+        raise SystemExit(1)
 
 
 def test_a_binding_survives_json() -> None:
