@@ -5,7 +5,6 @@
     StewrdError
     ├── ConfigurationError       an option, the key, an address or a store is wrong
     ├── InvalidInputError        the messages or arguments of this call are wrong
-    ├── CreditLimitError         the call could pass ``max_credits``
     ├── StoreError               the store failed and ``on_store_error="error"``
     ├── NeverSentError           the server was not reached: nothing was sent
     ├── APIStatusError           the server refused, with an HTTP status
@@ -101,10 +100,6 @@ class ConfigurationError(StewrdError, ValueError):
 
 class InvalidInputError(StewrdError, ValueError):
     """The messages or arguments of a call can't be sent as they are. Nothing was sent."""
-
-
-class CreditLimitError(StewrdError):
-    """The call could cost more than ``max_credits`` leaves. Nothing was sent."""
 
 
 class StoreError(StewrdError):

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Generator
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import httpx
@@ -47,6 +48,9 @@ _UNBUILDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocol
 # A connection the server closes at the moment of sending looks like one that died at work, so
 # idle ones are left before a server would close them.
 _LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=4.0)
+
+# Without TLS only this machine is spoken to: the key must not go to a proxy in clear.
+_DIRECT: dict[str, None] = {"http://": None}
 
 
 class KeyAuth(httpx.Auth):
@@ -149,7 +153,7 @@ class SharedClient:
         with self._lock:
             self._holders.add(holder)
             if self._http is None:
-                self._http = httpx.Client(verify=_tls(), limits=_LIMITS, cookies=_no_cookies())
+                self._http = httpx.Client(mounts=_DIRECT, **_common())
             return self._http
 
     def release(self, holder: object) -> None:
@@ -201,8 +205,12 @@ class SharedAsyncClients:
 
 class _Held:
     def __init__(self) -> None:
-        self.http = httpx.AsyncClient(verify=_tls(), limits=_LIMITS, cookies=_no_cookies())
+        self.http = httpx.AsyncClient(mounts=_DIRECT, **_common())
         self.holders: WeakSet[object] = WeakSet()
+
+
+def _common() -> dict[str, Any]:
+    return {"verify": _tls(), "limits": _LIMITS, "cookies": _no_cookies()}
 
 
 @cache

@@ -264,7 +264,7 @@ def _asked_to_remember(context: Context) -> str | None:
     kept = [
         match[1].strip(" .") for one in _earlier(context) for match in _REMEMBER.finditer(one.text)
     ]
-    kept = kept or [f"{_yours(what)} is {value}" for what, value in _known(context).items()]
+    kept = kept or [_fact(what, value) for what, value in _known(context).items()]
     return (
         f"I remember: {'; '.join(kept)}." if kept else "You have not told me anything to remember."
     )
@@ -277,7 +277,7 @@ def _told(context: Context) -> str | None:
     if "where i live" in facts and len(facts) == 1:
         return f"I will remember that you live in {facts['where i live']}."
     if facts:
-        told = " and ".join(f"{_yours(what)} is {value}" for what, value in facts.items())
+        told = " and ".join(_fact(what, value) for what, value in facts.items())
         return f"I will remember that {told}."
     match = _REMEMBER.search(context.message)
     return f"I will remember that {match[1].strip(' .')}." if match else None
@@ -285,6 +285,10 @@ def _told(context: Context) -> str | None:
 
 def _yours(what: str) -> str:
     return re.sub(r"^my\b", "your", what)
+
+
+def _fact(what: str, value: str) -> str:
+    return f"you live in {value}" if what == "where i live" else f"{_yours(what)} is {value}"
 
 
 # -- manners ---------------------------------------------------------------------

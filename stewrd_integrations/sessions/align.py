@@ -190,7 +190,7 @@ def _refuse_trim(
     if [i for i, _ in walk.extras] != list(range(front)):
         return "covered messages are missing and others were added"
     if front >= walk.left:
-        return f"edited: the first {walk.left} messages became {front} others"
+        return f"edited: {front} other messages stand where the first {walk.left} were"
     if not front and digests[0] == covered.first:
         return "rewound, or a middle part is missing"
     if trim.marked is False:

@@ -197,7 +197,7 @@ class _Turn:
         policy = self.policy
         if binding.session_id is None:
             word = "stopped" if binding.generation else "returned"
-            return _Why(word, "it comes back, so it gets a session")
+            return _Why(word, "it came back")
         if is_idle(binding.sent_at, policy, now):
             return _Why("expired", "the session was idle for too long")
         if binding.used + 2 > policy.session_message_limit:

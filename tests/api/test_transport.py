@@ -18,6 +18,7 @@ from stewrd_integrations.api.transport import (
     shared_async_clients,
     shared_client,
 )
+from stewrd_integrations.emulator import Emulator
 
 from .conftest import KEY
 from .wire import REPLY, RawServer, answer
@@ -145,3 +146,17 @@ client.run_agent("parent")
     assert [r.json["message"] for r in raw_server.requests] == ["parent", "child", "parent"]
     assert raw_server.connections == 2
     assert shared_async_clients() is shared_async_clients()
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_no_proxy_stands_between_this_machine_and_itself(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """The key goes in clear on loopback, so it must not leave the machine."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    with Emulator() as emulator:
+        key, url = emulator.api_key, emulator.url
+        with StewrdClient(api_key=key, base_url=url) as client:
+            assert client.run_agent("hello").message
+        async with AsyncStewrdClient(api_key=key, base_url=url) as async_client:
+            assert (await async_client.run_agent("hello")).message
