@@ -56,12 +56,10 @@ class Alignment:
 class TrimRule:
     """Whether a trimmed history may continue.
 
-    ``exchanges`` is how many covered exchanges must be shown, None that trims never continue;
-    ``marked`` is whether the shown tip carries the binding's mark (None: it carries none).
+    ``exchanges`` is how many covered exchanges must be shown, None that trims never continue.
     """
 
     exchanges: int | None
-    marked: bool | None = None
 
 
 def align(
@@ -193,8 +191,6 @@ def _refuse_trim(
         return f"edited: {front} other messages stand where the first {walk.left} were"
     if not front and digests[0] == covered.first:
         return "rewound, or a middle part is missing"
-    if trim.marked is False:
-        return "the last answer shown is another one with the same words"
     if any(digest in known for digest in digests[walk.tip + 1 : shown]):
         return "a covered message is shown out of order"
     exchanges = min(_count(matched, "u"), _count(matched, "a"))

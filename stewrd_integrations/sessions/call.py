@@ -146,10 +146,13 @@ class History:
         """
         spoken = tuple(message for message in messages if message.role != "system")
         system = [message.text for message in messages if message.role == "system"]
+        if not spoken and any(text.strip() for text in system):
+            # A prompt of instructions alone: they are what there is to answer.
+            spoken, system = (Message("user", _joined(system)),), []
         _check(spoken)
         digests = tuple(digester.message(message) for message in spoken)
         shown = max((i + 1 for i, m in enumerate(spoken) if m.role == "assistant"), default=0)
-        instructions = "\n\n".join(text for text in system if text.strip())
+        instructions = _joined(system)
         return cls(
             messages=spoken,
             digests=digests,
@@ -171,6 +174,10 @@ class History:
         return self.messages[:-1] if self.current else self.messages
 
 
+def _joined(texts: Sequence[str]) -> str:
+    return "\n\n".join(text for text in texts if text.strip())
+
+
 def _check(spoken: Sequence[Message]) -> None:
     if not spoken:
         raise InvalidInputError(
@@ -181,7 +188,7 @@ def _check(spoken: Sequence[Message]) -> None:
         raise InvalidInputError(
             f"The last message (number {len(spoken)}) is from the assistant, so there is "
             "nothing to answer.",
-            advice="End the list with a user message; Stewrd has no way to prefill an answer.",
+            advice="End the list with a user message; hand one agent's answer to the next as one.",
         )
     if last.role == "user" and not last.text.strip():
         raise InvalidInputError(

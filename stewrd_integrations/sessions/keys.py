@@ -56,21 +56,24 @@ class Keys:
             marks = [m.mark for m in self._last_answers() if m.mark]
             return tuple(self.mark(mark) for mark in marks)
         tips = [self.digester.message(message) for message in self._last_answers()]
-        named = [self._named("rolled", self.history.rolled)]
+        instructions, rolled = self.history.instructions_digest, self.history.rolled
+        named = [self._named("whole", instructions, rolled), self._named("rolled", rolled)]
         return tuple(named + [self._named("tip", tip) for tip in tips])
 
     def kept(self, covered: Covered) -> tuple[str, ...]:
         """The keys to put a binding under that covers this."""
         rolled = covered.rolling(self.digester)
         if self.call.name is not None:
-            return (self._named("rolled", rolled), self._named("tip", covered.recent[-1]))
+            instructions, tip = self.history.instructions_digest, covered.recent[-1]
+            whole = self._named("whole", instructions, rolled)
+            return (whole, self._named("rolled", rolled), self._named("tip", tip))
         keys = (self.mark(self.call.ids.mark),)
         return (*keys, self._content(rolled)) if self.policy.match_by_content else keys
 
     @property
     def note(self) -> str:
         """The note of the call's name."""
-        return self._named("note", "")
+        return self._named("note")
 
     @property
     def thread_note(self) -> str:
@@ -91,8 +94,8 @@ class Keys:
         """The key of a mark."""
         return self._key("mark", token)
 
-    def _named(self, what: str, digest: str) -> str:
-        return self._key("name", self.call.name or "", what, digest)
+    def _named(self, what: str, *digests: str) -> str:
+        return self._key("name", self.call.name or "", what, *digests)
 
     def _content(self, rolled: str) -> str:
         instructions = self.history.instructions_digest
@@ -104,13 +107,21 @@ class Keys:
         return answers[:LOOKED_BACK]
 
     def trim_rule(self, binding: Binding) -> TrimRule:
-        """How sure a trimmed history must be to continue this binding."""
+        """How sure a trimmed history must be to continue this binding.
+
+        A name alone is not very sure of a short rest of a history; a mark on it is.
+        """
         if self.policy.on_trim == "replay" or self.kind == "content":
             return TrimRule(None)
-        return TrimRule(2 if self.kind == "name" else 0, self._tip_is_marked(binding))
+        return TrimRule(0 if self.tip_is_marked(binding) else 2)
 
-    def _tip_is_marked(self, binding: Binding) -> bool | None:
-        tip = binding.covered.recent[-1]
+    def tip_is_marked(self, binding: Binding) -> bool | None:
+        """Whether the last covered answer, as shown, has this binding's mark.
+
+        None if it has no mark at all. False means that other words were said before it, or
+        under other instructions, though it reads the same: the binding is somebody else's.
+        """
+        tip = binding.covered.recent[-1] if binding.covered.recent else None
         for place in range(self.history.shown - 1, -1, -1):
             if self.history.digests[place] == tip:
                 mark = self.history.messages[place].mark

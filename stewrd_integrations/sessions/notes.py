@@ -20,7 +20,7 @@ PLAN_REMEMBERED = 300.0
 FULL_REMEMBERED = 30.0
 KEPT_ANSWERS = 8
 KEPT_OPENINGS = 16
-COUNTED = frozenset({"again", "lost", "misaligned", "instructions", "stopped"})
+COUNTED = frozenset({"lost", "misaligned", "instructions", "stopped"})
 """Why a session was opened, where it counts as churn; the others could not be helped."""
 
 Change = Callable[[NoteState], NoteState]

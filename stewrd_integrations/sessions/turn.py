@@ -161,8 +161,7 @@ class _Turn:
 
     def _find(self) -> Flow[tuple[Binding | None, Alignment]]:
         """The first binding that aligns; others go back untouched, after all were tried."""
-        keys, history, digester = self.keys, self.history, self.keys.digester
-        sought, unique = keys.sought, keys.kind == "content"
+        sought, unique = self.keys.sought, self.keys.kind == "content"
         refusal = Alignment("refused", "")
         rejected: list[Binding] = []
         binding: Binding | None = None
@@ -170,8 +169,7 @@ class _Turn:
             binding = yield Take(sought, unique)
             if binding is None:
                 break
-            rule = keys.trim_rule(binding)
-            found = align(digester, binding.covered, history.digests, history.shown, rule)
+            found = self._aligned(binding)
             if found.continues:
                 break
             refusal = found
@@ -183,6 +181,14 @@ class _Turn:
         if unique:
             yield Put(self._tombstone(sought), DAY)
         return binding, found
+
+    def _aligned(self, binding: Binding) -> Alignment:
+        keys, history = self.keys, self.history
+        if keys.tip_is_marked(binding) is False:
+            reason = "the last answer shown is another one with the same words"
+            return Alignment("refused", reason)
+        rule = keys.trim_rule(binding)
+        return align(keys.digester, binding.covered, history.digests, history.shown, rule)
 
     def _tombstone(self, keys: tuple[str, ...]) -> Binding:
         """What stays behind where content matched.
@@ -306,9 +312,13 @@ class _Turn:
     def _begin(self, refusal: str, now: float) -> Flow[Outcome]:
         """No binding: a new conversation, or one that nobody recognises."""
         named, shown = self.call.name is not None, self.history.shown
+        if not shown and named and notes.was_opened(self.note, now):
+            # A title writer or a summariser under the same name, or a new start: it tells when
+            # it comes back, and until then it shall not take a slot.
+            reason = "a further conversation of this name gets its session when it comes back"
+            return (yield from self._stateless(reason, remember=True))
         if not shown:
-            again = named and notes.was_opened(self.note, now)
-            why = _Why("again" if again else "first", "a new conversation")
+            why = _Why("first", "a new conversation")
         elif refusal:
             why = _Why("misaligned", refusal)
         elif self.note.get("dropped"):

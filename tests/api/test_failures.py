@@ -188,7 +188,7 @@ def test_sent_and_no_answer(raw_server: RawServer, way: Way, script: Any) -> Non
 def test_silence_times_out(raw_server: RawServer, way: Way) -> None:
     raw_server.script([HANG])
     with pytest.raises(TimedOutError, match="ReadTimeout"):
-        way.go(raw_server.url, timeout=0.1)
+        way.go(raw_server.url, timeout=1.0)
     assert len(raw_server.requests) == 1
 
 
@@ -196,7 +196,7 @@ def test_a_body_that_falls_silent(raw_server: RawServer, way: Way) -> None:
     begun = sse(b": ping\n\n")[:-1] if way.streamed else [answer(200, REPLY)[0][:-5]]
     raw_server.script([*begun, HANG])
     with pytest.raises(TimedOutError) as caught:
-        way.go(raw_server.url, timeout=0.1)
+        way.go(raw_server.url, timeout=1.0)
     assert caught.value.charged == "likely"
     assert len(raw_server.requests) == 1
 
@@ -206,8 +206,8 @@ def test_pings_do_not_keep_a_call_alive(raw_server: RawServer, way: Way) -> None
         raw_server.script(sse(*PINGS))
     else:
         raw_server.script([b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", *PINGS])
-    with pytest.raises(TimedOutError, match=r"within 0\.2 seconds"):
-        way.go(raw_server.url, timeout=0.2)
+    with pytest.raises(TimedOutError, match=r"within 1 seconds"):
+        way.go(raw_server.url, timeout=1.0)
     assert len(raw_server.requests) == 1
 
 

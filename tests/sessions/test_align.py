@@ -10,7 +10,7 @@ from stewrd_integrations.sessions.align import Alignment, Fresh, TrimRule, align
 from stewrd_integrations.sessions.digest import Covered, Digester
 
 DIGESTER = Digester(b"key")
-MARKED = TrimRule(0, True)
+MARKED = TrimRule(0)
 NAMED = TrimRule(2)
 NEVER = TrimRule(None)
 
@@ -58,10 +58,6 @@ def test_a_name_wants_two_exchanges_of_a_trimmed_history() -> None:
 
 def test_trims_are_replayed_on_demand() -> None:
     assert not hold(THREE, [*THREE[2:], "u4"], NEVER).continues
-
-
-def test_a_trim_whose_tip_has_another_mark_does_not_continue() -> None:
-    assert not hold(THREE, [*THREE[2:], "u4"], TrimRule(0, False)).continues
 
 
 def test_a_rewind_that_looks_like_a_trim_does_not_continue() -> None:

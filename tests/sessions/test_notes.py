@@ -66,7 +66,7 @@ def test_an_answer_at_its_place_unlearns() -> None:
 
 def test_churn_counts_what_could_be_helped_within_half_an_hour() -> None:
     note: dict[str, Any] = {}
-    for why in ("first", "rollover", "expired", "gone", "aborted", "failed", "lost", "again"):
+    for why in ("first", "rollover", "expired", "gone", "aborted", "failed", "lost", "lost"):
         note = notes.opened(why, 100.0)(note)
     assert not notes.churns(note, 100.0)
     note = notes.opened("misaligned", 100.0)(note)

@@ -224,7 +224,7 @@ def test_a_trim_continues_and_the_session_keeps_what_was_trimmed(stage: Stage) -
 
 def test_a_trim_to_one_exchange_is_replayed_under_a_name(stage: Stage) -> None:
     talk = grown(stage, 3)
-    talk.messages = talk.messages[4:]
+    talk.messages = [replace(message, mark=None) for message in talk.messages[4:]]
     talk.say("next")
     assert talk.way()[0] == "replayed"
 
@@ -267,12 +267,58 @@ def test_two_user_messages_in_a_row(stage: Stage) -> None:
     assert heard(stage)[-2:] == [("user", "dangling"), ("user", "next")]
 
 
-def test_a_named_first_turn_again_is_a_new_conversation(stage: Stage) -> None:
+def test_a_named_first_turn_again_gets_its_session_when_it_comes_back(stage: Stage) -> None:
     talk = grown(stage)
     again = Talk(talk.model, "ada")
     again.say("hello")
-    assert again.way()[0] == "opened"
+    assert again.way() == ("stateless", None)
     assert heard(stage) == [("user", "hello")]
+    again.say("more")
+    assert again.way()[0] == "replayed"
+    talk.say("on")
+    assert talk.way()[0] == "continued"
+
+
+def test_instructions_alone_are_answered(stage: Stage) -> None:
+    model = stage.model()
+    model.answer(model.call([Message("system", "Translate: good morning")], {}))
+    assert stage.sent() == ["Translate: good morning"]
+
+
+@pytest.mark.parametrize("marks", [True, False])
+def test_two_users_of_one_name_who_say_the_same(marks: bool) -> None:
+    """Their instructions tell them apart, and their marks where frameworks keep them."""
+    stage = Stage.make(lambda context: "Hello.")
+    model = stage.model()
+    alice = Talk(model, "1", system="User Alice, account 111", marks=marks)
+    bob = Talk(model, "1", system="User Bob, account 222", marks=marks)
+    for turn in range(3):
+        for talk, other in ((alice, "222"), (bob, "111")):
+            talk.say(f"text {turn}")
+            run = stage.runs[-1]
+            assert other not in run.conversation.instructions
+            if run.session_id:
+                log = stage.world.heard(run.session_id)
+                assert not [said for said in log if other in said.text]
+
+
+def test_a_mark_that_is_shown_under_a_name_counts(stage: Stage) -> None:
+    stage = Stage.make(lambda context: "Yes.")
+    model = stage.model()
+    one, two = Talk(model, "ada"), Talk(model, "ada")
+    for talk in (one, two):
+        talk.say("hello")
+        talk.say("and")
+    one.say("more")
+    two.say("more")
+    assert one.way()[1] != two.way()[1]
+
+
+def test_a_marked_trim_to_one_exchange_continues_under_a_name(stage: Stage) -> None:
+    talk = grown(stage, 3)
+    talk.messages = talk.messages[4:]
+    talk.say("next")
+    assert (talk.way()[0], stage.sent()[-1]) == ("continued", "next")
 
 
 # -- R5, R6: slots -----------------------------------------------------------------------
@@ -701,12 +747,12 @@ def test_files_of_a_replay_travel_again() -> None:
     "messages",
     [
         [],
-        [Message("system", "be brief")],
+        [Message("system", " ")],
         [Message("user", "hi"), Message("assistant", "hello")],
         [Message("user", "  \n")],
         [Message("user", "", files=(File("a.txt", "x"),))],
     ],
-    ids=["empty", "only instructions", "assistant last", "blank", "file without text"],
+    ids=["empty", "empty instructions", "assistant last", "blank", "file without text"],
 )
 def test_what_cannot_be_answered_is_refused_before_anything_is_sent(
     stage: Stage, messages: list[Message]
