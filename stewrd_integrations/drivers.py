@@ -38,6 +38,7 @@ from .sessions.effects import (
     Vacate,
     Warn,
 )
+from .sessions.notes import FAILED
 from .stores import Store
 from .types import Event, Session
 
@@ -92,7 +93,7 @@ def _nothing(effect: Effect) -> Any:
         case Occupy():
             return False
         case ReadNote() | ChangeNote():
-            return {}
+            return {FAILED: True}
         case _:
             return None
 

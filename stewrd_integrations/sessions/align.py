@@ -189,14 +189,23 @@ def _refuse_trim(
         return "covered messages are missing and others were added"
     if front >= walk.left:
         return f"edited: {front} other messages stand where the first {walk.left} were"
-    if not front and digests[0] == covered.first:
+    if digests[0] == covered.first:
         return "rewound, or a middle part is missing"
+    if front and not _can_be_summary(covered, digests, front, walk):
+        return "edited: the front of the history was rewritten"
     if any(digest in known for digest in digests[walk.tip + 1 : shown]):
         return "a covered message is shown out of order"
     exchanges = min(_count(matched, "u"), _count(matched, "a"))
     if exchanges < trim.exchanges:
         return f"trimmed down to {exchanges} covered exchanges, too few to be sure"
     return ""
+
+
+def _can_be_summary(covered: Covered, digests: Sequence[str], front: int, walk: _Walk) -> bool:
+    if walk.tip <= front:
+        return False  # of what it answers, nothing is shown unchanged
+    # Beyond the last 64 messages nobody knows which were covered: one note, and no answers.
+    return not covered.base_count or (front == 1 and digests[0][0] != "a")
 
 
 def _count(digests: Sequence[str], role: str) -> int:

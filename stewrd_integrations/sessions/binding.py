@@ -42,6 +42,7 @@ class Binding:
         instructions_size: Their length in characters.
         superseded: Characters of instructions in the session that others have replaced.
         generation: How many sessions the conversation has had.
+        opened: When sessions were opened for it that a steadier list would not have needed.
         provisional: Opened on the first turn of an unnamed list and not come back yet.
         run: A tool run that waits for outputs.
         keys: The keys it was put under, so that it can go back untouched.
@@ -59,6 +60,7 @@ class Binding:
     instructions_size: int = 0
     superseded: int = 0
     generation: int = 0
+    opened: tuple[float, ...] = ()
     provisional: bool = False
     run: Run | None = None
     keys: tuple[str, ...] = ()
@@ -76,5 +78,5 @@ class Binding:
         covered = data.pop("covered")
         covered["recent"] = tuple(covered["recent"])
         run = data.pop("run")
-        data["keys"] = tuple(data["keys"])
+        data["keys"], data["opened"] = tuple(data["keys"]), tuple(data["opened"])
         return cls(covered=Covered(**covered), run=Run(**run) if run else None, **data)

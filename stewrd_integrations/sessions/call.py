@@ -107,14 +107,14 @@ class Outcome:
         mark: The token that the answer shall carry.
         decision: The road, the kind of turn, and why.
         session_id: The session that answered, or None.
-        stopped: Whether a stop text cut the answer.
+        cut: Whether the caller was not shown all of it: a stop text ended it.
     """
 
     reply: Reply
     mark: str
     decision: Decision
     session_id: str | None
-    stopped: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

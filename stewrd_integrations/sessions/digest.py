@@ -52,10 +52,11 @@ class Digester:
         text = message.text if message.remembered is None else message.remembered
         text = normalise(text)
         assistant = message.role == "assistant"
+        kind = ""
         if message.tool_calls or message.tool_call_id or (message.files and not assistant):
-            text = json.dumps([text, *_attached(message)], sort_keys=True)
+            kind, text = "+", json.dumps([text, *_attached(message)], sort_keys=True)
         name = "" if assistant or message.name is None else message.name
-        head = f"{message.role}:{len(name)}:{name}:"
+        head = f"{message.role}{kind}:{len(name)}:{name}:"
         return message.role[0] + self._digest((head + text).encode("utf-8", "surrogatepass"))
 
     def roll(self, before: str, digest: str) -> str:

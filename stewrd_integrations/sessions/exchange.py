@@ -8,17 +8,21 @@ from dataclasses import dataclass, replace
 from ..errors import MalformedResponseError
 from ..types import Done, Reply, Token, Usage
 from .call import Call, price
+from .digest import normalise
 from .effects import Emit, Flow, Receive, Send
 from .stop import Stop
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete answer; ``text`` is what the caller was shown of it."""
+    """A complete answer; ``text`` is what the caller was shown of it.
+
+    ``cut`` says that this is not all: a stop text ended it, or a stream left some out.
+    """
 
     reply: Reply
     text: str
-    stopped: bool
+    cut: bool
 
 
 def exchange(send: Send, call: Call, shown: Callable[[], None]) -> Flow[Answer]:
@@ -26,10 +30,10 @@ def exchange(send: Send, call: Call, shown: Callable[[], None]) -> Flow[Answer]:
     stop = Stop(call.stop)
     if send.stream:
         yield send
-        reply, text = yield from _pieces(stop, shown)
+        reply, text, whole = yield from _pieces(stop, shown)
     else:
         reply = yield send
-        text = stop.feed(reply.message) + stop.rest()
+        text, whole = stop.feed(reply.message) + stop.rest(), True
     if send.session_id and reply.session_id not in (None, send.session_id):
         raise MalformedResponseError(
             "The answer says that it is of another session than the one that was asked.",
@@ -40,31 +44,33 @@ def exchange(send: Send, call: Call, shown: Callable[[], None]) -> Flow[Answer]:
             "The agent asked for the outputs of tools that it was not offered.",
             request_id=reply.id,
         )
-    return Answer(_with_credits(reply, call), text, stop.hit)
+    return Answer(_with_credits(reply, call), text, cut=stop.hit or not whole)
 
 
-def _pieces(stop: Stop, shown: Callable[[], None]) -> Flow[tuple[Reply, str]]:
-    texts: list[str] = []
-    heard = False
+def _pieces(stop: Stop, shown: Callable[[], None]) -> Flow[tuple[Reply, str, bool]]:
+    """Hand out a stream; gives back the reply, what was shown, and whether that was all."""
+    said, texts = "", []
     while True:
         event = yield Receive()
         if isinstance(event, Done):
             break
         if isinstance(event, Token):
-            heard = heard or bool(event.text)
+            said += event.text
             event = Token(stop.feed(event.text))
             texts.append(event.text)
             if not event.text:
                 continue
         shown()
         yield Emit(event)
-    # A stream without a token still has its answer, in its last event.
-    last = (stop.feed(event.reply.message) if not heard else "") + stop.rest()
+    message = event.reply.message
+    # The last event may know more than the tokens, all of it or the end.
+    more = message[len(said) :] if message.startswith(said) else ""
+    last = stop.feed(more) + stop.rest()
     if last:
         texts.append(last)
         shown()
         yield Emit(Token(last))
-    return event.reply, "".join(texts)
+    return event.reply, "".join(texts), normalise(message) in normalise(said + more)
 
 
 def _with_credits(reply: Reply, call: Call) -> Reply:

@@ -48,8 +48,8 @@ def verdict(error: BaseException, *, shown: bool, retry_on_compute_error: bool) 
             return "anew"
         case QuotaExceededError():
             return "drop"  # like 402 and 403: the user's turn may have been appended
-        case RateLimitError():
-            return "keep"
+        case RateLimitError(code=None | "rate_limited"):
+            return "keep"  # the API's own limit, or that of a proxy before it
         case _ if isinstance(error, _KEEP):
             return "keep"
         case _:

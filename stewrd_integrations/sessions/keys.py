@@ -60,15 +60,20 @@ class Keys:
         named = [self._named("whole", instructions, rolled), self._named("rolled", rolled)]
         return tuple(named + [self._named("tip", tip) for tip in tips])
 
-    def kept(self, covered: Covered) -> tuple[str, ...]:
-        """The keys to put a binding under that covers this."""
+    def kept(self, covered: Covered, *, plain: bool) -> tuple[str, ...]:
+        """The keys to put a binding under that covers this.
+
+        ``plain`` says that the session knows no more than what was said: only then may it be
+        found by the content alone, which another may have come to in another way.
+        """
         rolled = covered.rolling(self.digester)
         if self.call.name is not None:
             instructions, tip = self.history.instructions_digest, covered.recent[-1]
             whole = self._named("whole", instructions, rolled)
             return (whole, self._named("rolled", rolled), self._named("tip", tip))
         keys = (self.mark(self.call.ids.mark),)
-        return (*keys, self._content(rolled)) if self.policy.match_by_content else keys
+        by_content = plain and self.policy.match_by_content
+        return (*keys, self._content(rolled)) if by_content else keys
 
     @property
     def note(self) -> str:

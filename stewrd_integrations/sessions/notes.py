@@ -18,6 +18,9 @@ RECENT = 1_800.0
 CHURN_LIMIT = 3
 PLAN_REMEMBERED = 300.0
 FULL_REMEMBERED = 30.0
+FAILED = "failed"
+"""Stands in a note that could not be read or written."""
+
 KEPT_ANSWERS = 8
 KEPT_OPENINGS = 16
 COUNTED = frozenset({"lost", "misaligned", "instructions", "stopped"})
@@ -61,6 +64,13 @@ def holds(note: NoteState, arrival: Arrival) -> bool:
 def is_side_call(note: NoteState, instructions: str) -> bool:
     """Whether these instructions are known to belong to calls beside the conversation."""
     return instructions in note.get("side", ())
+
+
+def why_not_held(note: NoteState) -> str:
+    """Why a call does not hold its name, though it is no side call."""
+    if note.get(FAILED):
+        return "the store failed"
+    return "another call of this conversation is in flight"
 
 
 def _in_flight(note: NoteState, arrival: Arrival) -> bool:

@@ -116,6 +116,8 @@ def _open_new(
     keys: Keys, policy: Policy, provisional: bool, temporary: str, now: float
 ) -> Flow[Seat | NoSeat]:
     note = yield ReadNote(keys.project_note)
+    if note.get(notes.FAILED):
+        return NoSeat("the store failed")
     if note.get("plan", 0.0) > now:
         return NoSeat("the plan does not allow sessions")
     if note.get("full", 0.0) > now:
@@ -146,23 +148,38 @@ def _create(keys: Keys, policy: Policy, slot: str, limit: int, now: float) -> Fl
             return NoSeat("all of the project's slots are in use")
         try:
             session: Session = yield Open()
-        except (UnknownOutcomeError, ServerError):
-            continue  # the slot stays as a ghost: a session may be there that nobody knows
-        except SessionLimitError:
-            yield Vacate(keys.project, reserved)
-            if attempt == 0:
+        except StewrdError as error:
+            refused = yield from _not_created(error, keys, reserved, now)
+            if refused:
+                return refused
+            if attempt == 0 and isinstance(error, SessionLimitError):
                 yield Sleep(SHORT_WAIT)
             continue
-        except PlanRestrictedError:
-            yield Vacate(keys.project, reserved)
-            until = now + notes.PLAN_REMEMBERED
-            yield ChangeNote(keys.project_note, notes.refused("plan", until))
-            return NoSeat("the plan does not allow sessions")
-        except StewrdError:
-            yield Vacate(keys.project, reserved)
-            raise
         yield refresh(keys.project, session.id, policy)
         yield Vacate(keys.project, reserved)
         return Seat(session.id, provisional=False)
+    return (yield from _full(keys, now))
+
+
+def _not_created(error: StewrdError, keys: Keys, reserved: str, now: float) -> Flow[NoSeat | None]:
+    """What a failed create means: no seat at all, or None where it is worth one more try."""
+    refused_by_the_api = isinstance(error, ServerError) and error.code is not None
+    if isinstance(error, (ServerError, UnknownOutcomeError)) and not refused_by_the_api:
+        return None  # the slot stays as a ghost: a session may be there that nobody knows
+    yield Vacate(keys.project, reserved)
+    match error:
+        case PlanRestrictedError():
+            until = now + notes.PLAN_REMEMBERED
+            yield ChangeNote(keys.project_note, notes.refused("plan", until))
+            return NoSeat("the plan does not allow sessions")
+        case ServerError(status=503):
+            return (yield from _full(keys, now))
+        case SessionLimitError() | ServerError():
+            return None
+        case _:
+            raise error
+
+
+def _full(keys: Keys, now: float) -> Flow[NoSeat]:
     yield ChangeNote(keys.project_note, notes.refused("full", now + notes.FULL_REMEMBERED))
     return NoSeat("the server would not open a session")

@@ -23,7 +23,7 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ud800-\udfff]"
 )
-_LOOKS_LIKE_AN_ENVELOPE = re.compile(r"\s*\[\[stewrd:")
+_ENVELOPE = "[[stewrd:"
 
 PREAMBLE = (
     "This message has several parts. A part begins at a line that starts with the code in the "
@@ -194,7 +194,8 @@ def _say(parts: list[_Part], tail: Sequence[Message], nonce: str) -> str:
 
 
 def _needs_no_label(message: Message) -> bool:
-    return message.name is None and not _LOOKS_LIKE_AN_ENVELOPE.match(message.text)
+    # Wherever it stands, and whatever invisible characters stand in it.
+    return message.name is None and _ENVELOPE not in _UNSAFE.sub("", message.text)
 
 
 def _head(nonce: str, name: str, attributes: dict[str, Any], prose: str) -> str:
@@ -260,7 +261,8 @@ class _Parcel:
             if replace(file, url=None) in self._sent:
                 self.names[file] = file.name
             elif file.content is None or len(file.content) > self._budget:
-                self.omitted.append(file.name)
+                self.names[file] = self._free_name(file.name)
+                self.omitted.append(self.names[file])
             else:
                 self._budget -= len(file.content)
                 self.names[file] = self._free_name(file.name)

@@ -18,10 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import InvalidInputError
 from ..types import AgentRequest, Message, Reply
 from . import notes, replay
-from .align import Alignment, align
+from .align import Alignment
 from .binding import DAY, Binding
 from .call import Call, History, Outcome, Policy
 from .digest import Covered, Digester
@@ -30,19 +29,21 @@ from .effects import (
     Decision,
     Flow,
     Now,
+    Occupy,
     Put,
     Send,
     Sleep,
-    Summarise,
-    Take,
     Turn,
     Vacate,
     Warn,
 )
 from .exchange import Answer, exchange
 from .failures import verdict
+from .finding import find, put_back
 from .keys import Keys
 from .opening import NoSeat, Seat, is_idle, keep_spare, open_session, refresh
+from .speaking import changes_instructions, check_budget, everything, the_rest
+from .speaking import decision as decision_of
 
 REPLAYED: dict[str, Turn] = {"rollover": "rolled_over", "expired": "recreated", "gone": "recreated"}
 LONG = 20.0
@@ -63,20 +64,9 @@ def turn(call: Call, policy: Policy, digester: Digester, project: str) -> Flow[O
         StewrdError: As the server or the store reported it.
     """
     history = History.of(digester, call.messages)
-    _check_budget(history, policy)
+    check_budget(history, policy)
     keys = Keys(digester, project, call, history, policy)
     return (yield from _Turn(keys).run())
-
-
-def _check_budget(history: History, policy: Policy) -> None:
-    current = len(history.current.text) if history.current else 0
-    size = current + len(history.instructions)
-    if size > policy.replay_budget:
-        raise InvalidInputError(
-            f"The instructions and the current message have {size:,} characters together, "
-            f"more than replay_budget={policy.replay_budget:,}.",
-            advice="Shorten them, send long material as files, or raise replay_budget.",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +107,7 @@ class _Turn:
             outcome = yield from self._stateless(
                 "these instructions belong to calls beside the conversation"
                 if side
-                else "another call of this conversation is in flight"
+                else notes.why_not_held(self.note)
             )
             yield from self._note_answer(outcome, None)
             return outcome
@@ -149,7 +139,7 @@ class _Turn:
 
     def _converse(self) -> Flow[Outcome]:
         now = yield Now()
-        binding, alignment = yield from self._find()
+        binding, alignment = yield from find(self.keys)
         if binding is None:
             return (yield from self._begin(alignment.reason, now))
         why = self._hindrance(binding, alignment, now)
@@ -158,45 +148,6 @@ class _Turn:
         if why.word == "expired" and now > binding.answered_at + self.policy.idle_timeout:
             yield Vacate(self.keys.project, str(binding.session_id))
         return (yield from self._anew(why, binding))
-
-    def _find(self) -> Flow[tuple[Binding | None, Alignment]]:
-        """The first binding that aligns; others go back untouched, after all were tried."""
-        sought, unique = self.keys.sought, self.keys.kind == "content"
-        refusal = Alignment("refused", "")
-        rejected: list[Binding] = []
-        binding: Binding | None = None
-        while sought:
-            binding = yield Take(sought, unique)
-            if binding is None:
-                break
-            found = self._aligned(binding)
-            if found.continues:
-                break
-            refusal = found
-            rejected.append(binding)
-        for other in rejected:
-            yield Put(other, DAY)
-        if binding is None:
-            return None, refusal
-        if unique:
-            yield Put(self._tombstone(sought), DAY)
-        return binding, found
-
-    def _aligned(self, binding: Binding) -> Alignment:
-        keys, history = self.keys, self.history
-        if keys.tip_is_marked(binding) is False:
-            reason = "the last answer shown is another one with the same words"
-            return Alignment("refused", reason)
-        rule = keys.trim_rule(binding)
-        return align(keys.digester, binding.covered, history.digests, history.shown, rule)
-
-    def _tombstone(self, keys: tuple[str, ...]) -> Binding:
-        """What stays behind where content matched.
-
-        A second conversation of the same words is so told from the first, also when the first
-        has moved on and comes back later by a rewind.
-        """
-        return Binding(id=self.call.ids.nonce, session_id=None, covered=Covered(), keys=keys)
 
     def _hindrance(self, binding: Binding, alignment: Alignment, now: float) -> _Why | None:
         """What keeps a binding that aligns from being continued."""
@@ -209,7 +160,7 @@ class _Turn:
         if binding.used + 2 > policy.session_message_limit:
             limit = policy.session_message_limit
             return _Why("rollover", f"the session is full ({binding.used} of {limit} messages)")
-        if self._changes_instructions(binding):
+        if changes_instructions(self.keys, binding):
             superseded = binding.superseded + binding.instructions_size
             if policy.on_instructions_change == "replay" or superseded > policy.replay_budget:
                 return _Why("instructions", "the instructions changed")
@@ -218,33 +169,22 @@ class _Turn:
             return _Why("misaligned", "more was added than replay_budget holds")
         return None
 
-    def _changes_instructions(self, binding: Binding) -> bool:
-        return binding.instructions != self.history.instructions_digest
-
     # -- the session goes on -----------------------------------------------------------
 
     def _continue(self, binding: Binding, alignment: Alignment, now: float) -> Flow[Outcome]:
-        instructions = None
-        if self._changes_instructions(binding):
-            replaces = bool(binding.instructions)
-            instructions = replay.Instructions(self.history.instructions, replaces)
-        speech = replay.continued(
-            self.history.messages,
-            [fresh.within(binding.held) for fresh in alignment.fresh],
-            instructions,
-            nonce=self.call.ids.nonce,
-            budget=self.policy.replay_budget,
-        )
-        used = binding.used + 2
-        reason = alignment.reason + ("; the instructions changed" if instructions else "")
-        decision = _decision("continued", reason, speech, binding.generation, used)
+        speech, used = the_rest(self.keys, binding, alignment), binding.used + 2
+        changed = changes_instructions(self.keys, binding)
+        reason = alignment.reason + ("; the instructions changed" if changed else "")
+        decision = decision_of("continued", reason, speech, binding.generation, used)
         yield refresh(self.keys.project, str(binding.session_id), self.policy)
         answer = yield from self._attempt(speech, binding.session_id, decision, binding)
         if isinstance(answer, _Why):
-            return (yield from self._anew(answer, binding, again=False))
+            if answer.word == "gone":
+                yield Vacate(self.keys.project, str(binding.session_id))
+            return (yield from self._anew(answer, _without_session(binding), again=False))
         if binding.provisional:
             yield Vacate(f"{self.keys.project}/provisional", str(binding.session_id))
-        replaced = binding.instructions_size if instructions else 0
+        replaced = binding.instructions_size if changed else 0
         kept = replace(
             binding,
             covered=alignment.covered,
@@ -275,30 +215,36 @@ class _Turn:
                 shown=self.handed_out,
                 retry_on_compute_error=self.policy.retry_on_compute_error,
             )
-            if fate == "keep":
-                yield from self._keep(binding, session_id)
-                raise
-            if fate == "drop":
-                self.dropped = True
-                raise
+            if fate == "gone":
+                return _Why("gone", "the session had expired")
+            yield self._still_held(str(session_id), longer=fate == "drop")
             if fate == "anew":
                 yield from self._wait_for(error)
                 return _Why("failed", "the server failed before it did the work")
-        yield Vacate(self.keys.project, str(session_id))
-        return _Why("gone", "the session had expired")
+            if fate == "keep":
+                yield from self._keep(binding, str(session_id), error)
+            self.dropped = self.dropped or fate == "drop"
+            raise
+
+    def _still_held(self, session_id: str, *, longer: bool) -> Occupy:
+        """The server may be at work on it yet: its idle time begins when that ends."""
+        held = refresh(self.keys.project, session_id, self.policy)
+        return replace(held, ttl=held.ttl + self.call.allowance) if longer else held
 
     def _wait_for(self, error: BaseException) -> Flow[None]:
         seconds = getattr(error, "retry_after", None)
         if seconds:
             yield Sleep(min(float(seconds), 60.0))
 
-    def _keep(self, binding: Binding | None, session_id: str | None) -> Flow[None]:
+    def _keep(self, binding: Binding | None, session_id: str, error: BaseException) -> Flow[None]:
         """Nothing was heard: everything is as it was before the call."""
         if binding is not None:
-            yield Put(binding, DAY)
-        if session_id is not None and (binding is None or binding.session_id != session_id):
+            yield put_back(self.keys, binding)
+        if binding is None or binding.session_id != session_id:
             self.dropped = binding is None
-            yield from keep_spare(self.keys, self.policy, session_id)
+            # Whoever needs a session next gets it, so it must have heard nothing for sure.
+            if not getattr(error, "sent", True):
+                yield from keep_spare(self.keys, self.policy, session_id)
 
     def _shown(self) -> None:
         self.handed_out = True
@@ -347,32 +293,30 @@ class _Turn:
     ) -> Flow[Outcome]:
         """Open a session and say everything to it; where none is to be had, go stateless."""
         now = yield Now()
-        if self._churns(why, now):
+        if self._churns(why, binding, now):
             reason = f"{why.reason}; {notes.CHURN_LIMIT} sessions were opened lately in vain"
             yield Warn("churn", f"a conversation runs stateless for a while: {reason}")
             return (yield from self._stateless(reason, remember=True, binding=binding))
         try:
+            speech = yield from everything(self.keys)  # a recap may take its time, or fail
             seat: Seat | NoSeat = yield from open_session(
                 self.keys, self.policy, provisional=provisional, serial=0 if again else 1
             )
         except BaseException:
             if binding is not None:
-                yield Put(binding, DAY)
+                yield put_back(self.keys, binding)
             raise
         if isinstance(seat, NoSeat):
             reason = f"{why.reason}; {seat.reason}"
             return (yield from self._stateless(reason, remember=True, binding=binding))
         if self.call.name is not None:
             yield ChangeNote(self.keys.note, notes.opened(why.word, now))
-        speech = yield from self._everything()
         generation = self._generation(binding) + 1
-        decision = _decision(self._kind(why), why.reason, speech, generation, 2)
+        decision = decision_of(self._kind(why), why.reason, speech, generation, 2)
         sent_at = yield Now()
         answer = yield from self._attempt(speech, seat.session_id, decision, binding)
         if isinstance(answer, _Why):
-            if again:
-                return (yield from self._anew(answer, binding, again=False))
-            return (yield from self._stateless(answer.reason, remember=True, binding=binding))
+            return (yield from self._not_even_new(answer, binding, again, now))
         kept = Binding(
             id="",
             session_id=seat.session_id,
@@ -383,54 +327,55 @@ class _Turn:
             instructions=self.history.instructions_digest,
             instructions_size=len(self.history.instructions),
             generation=generation,
+            opened=self._opened(why, binding, now),
             provisional=seat.provisional,
         )
         return (yield from self._remember(kept, answer, decision))
+
+    def _not_even_new(
+        self, why: _Why, binding: Binding | None, again: bool, now: float
+    ) -> Flow[Outcome]:
+        """A session that was just opened did not answer."""
+        if binding is not None:
+            binding = _without_session(binding)
+        if again and why.word == "failed":
+            return (yield from self._anew(why, binding, again=False))
+        if why.word == "gone":
+            # It can't have been idle: something is wrong with sessions. Its slot stays taken.
+            full = notes.refused("full", now + notes.FULL_REMEMBERED)
+            yield ChangeNote(self.keys.project_note, full)
+        return (yield from self._stateless(why.reason, remember=True, binding=binding))
 
     def _generation(self, binding: Binding | None) -> int:
         before = binding.generation if binding else 0
         return max(before, int(self.note.get("generation", 0)))
 
-    def _churns(self, why: _Why, now: float) -> bool:
-        counted = why.word in notes.COUNTED or why.word == "returned"
-        return counted and notes.churns(self.note, now)
+    def _churns(self, why: _Why, binding: Binding | None, now: float) -> bool:
+        if why.word not in notes.COUNTED and why.word != "returned":
+            return False
+        if self.call.name is not None:
+            return notes.churns(self.note, now)
+        return len(_lately(binding, now)) >= notes.CHURN_LIMIT
+
+    def _opened(self, why: _Why, binding: Binding | None, now: float) -> tuple[float, ...]:
+        counted = (now,) if why.word in notes.COUNTED else ()
+        return _lately(binding, now) + counted
 
     def _kind(self, why: _Why) -> Turn:
         return REPLAYED.get(why.word, "replayed" if self.history.shown else "opened")
-
-    def _everything(self) -> Flow[replay.Speech]:
-        """The replay: the newest messages that fit, after a word on the older ones."""
-        history, policy = self.history, self.policy
-        tail: list[Message] = [history.current] if history.current else []
-        budget = policy.replay_budget - len(history.instructions)
-        budget -= sum(len(message.text) for message in tail)
-        window = replay.window(history.before, budget)
-        summary = None
-        if window.omitted and callable(policy.recap):
-            summary = yield Summarise(window.omitted)
-        instructions = None
-        if history.instructions:
-            instructions = replay.Instructions(history.instructions)
-        return replay.replayed(
-            window,
-            tail,
-            instructions,
-            nonce=self.call.ids.nonce,
-            budget=budget - sum(replay.cost(message) for message in window.kept),
-            summary=summary,
-        )
 
     def _stateless(
         self, reason: str, *, remember: bool = False, binding: Binding | None = None
     ) -> Flow[Outcome]:
         """Say everything to the agent at once, without a session (R6)."""
         try:
-            speech = yield from self._everything()
-            decision = _decision("stateless", reason, speech, 0, 0)
+            speech = yield from everything(self.keys)
+            decision = decision_of("stateless", reason, speech)
             answer = yield from exchange(self._send(speech, None, decision), self.call, self._shown)
         except BaseException:
             if binding is not None and binding.session_id is None:
-                yield Put(binding, DAY)  # it ties no session, so nothing can be wrong with it
+                # It ties no session, so nothing can be wrong with it.
+                yield put_back(self.keys, binding)
             raise
         if not remember:
             return self._outcome(answer, decision, None)
@@ -439,6 +384,7 @@ class _Turn:
             session_id=None,
             covered=Covered.of(self.keys.digester, self.history.digests),
             generation=binding.generation if binding else 0,
+            opened=binding.opened if binding else (),
         )
         return (yield from self._remember(kept, answer, decision))
 
@@ -458,9 +404,9 @@ class _Turn:
             covered=covered,
             tip_mark=self.keys.mark(self.call.ids.mark),
             answered_at=now,
-            keys=self.keys.kept(covered),
+            keys=self.keys.kept(covered, plain=_is_plain(answer.reply)),
         )
-        if answer.stopped:
+        if answer.cut:
             # The session holds more than was shown: it can't be continued.
             kept = replace(kept, session_id=None)
         yield Put(kept, DAY)
@@ -482,22 +428,23 @@ class _Turn:
 
     def _outcome(self, answer: Answer, decision: Decision, session_id: str | None) -> Outcome:
         reply: Reply = replace(answer.reply, message=answer.text)
-        return Outcome(reply, self.call.ids.mark, decision, session_id, answer.stopped)
+        return Outcome(reply, self.call.ids.mark, decision, session_id, answer.cut)
 
 
 def _digest_of(digester: Digester, answer: str) -> str:
     return digester.message(Message("assistant", answer))
 
 
-def _decision(
-    kind: Turn, reason: str, speech: replay.Speech, generation: int, used: int
-) -> Decision:
-    return Decision(
-        road="stateless" if kind == "stateless" else "session",
-        turn=kind,
-        reason=reason,
-        omitted=speech.omitted,
-        omitted_files=speech.omitted_files,
-        generation=generation,
-        messages_used=used,
-    )
+def _without_session(binding: Binding) -> Binding:
+    """What is left of a binding whose session is gone or of unknown content."""
+    return replace(binding, session_id=None)
+
+
+def _lately(binding: Binding | None, now: float) -> tuple[float, ...]:
+    opened = binding.opened if binding else ()
+    return tuple(moment for moment in opened if moment > now - notes.RECENT)
+
+
+def _is_plain(reply: Reply) -> bool:
+    """Whether the session knows no more than the answer's words: no file, no research."""
+    return not reply.files and set(reply.capabilities_used) <= {"chat"}

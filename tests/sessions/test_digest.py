@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,12 @@ def test_what_counts(other: Message) -> None:
 )
 def test_what_does_not(other: Message) -> None:
     assert DIGESTER.message(other) == DIGESTER.message(USER)
+
+
+def test_a_text_can_not_pass_for_a_text_with_a_file() -> None:
+    text = json.dumps(["sum this", [["a.txt", "100", None]], [], None, False])
+    filed = Message("user", "sum this", files=(File("a.txt", "100"),))
+    assert DIGESTER.message(Message("user", text)) != DIGESTER.message(filed)
 
 
 def test_an_assistants_name_and_files_do_not_count() -> None:

@@ -493,27 +493,6 @@ def test_three_sessions_in_vain_are_enough(stage: Stage) -> None:
     assert talk.way()[0] in ("replayed", "recreated")
 
 
-def test_a_session_that_heard_nothing_is_used_again(stage: Stage) -> None:
-    stage.fail_next("error", status=400, code="invalid_body")
-    model = stage.model()
-    with pytest.raises(errors.BadRequestError):
-        Talk(model, "a").say("one")
-    other = Talk(model, "b", who={"tenant": "t"})
-    other.say("hello")
-    assert other.way()[0] == "opened"
-    assert len(stage.world.sessions) == 1
-
-
-def test_a_spare_session_that_expired_is_not_used(stage: Stage) -> None:
-    stage.fail_next("error", status=400, code="invalid_body")
-    model = stage.model(max_active_sessions=1)
-    with pytest.raises(errors.BadRequestError):
-        Talk(model, "a").say("one")
-    stage.clock.now += 1_795
-    Talk(model, "a").say("one")
-    assert all(request.status != 410 for request in stage.requests)
-
-
 def side_by_side(stage: Stage, turns: int) -> tuple[Talk, list[str | None]]:
     """A chain that rephrases and one that answers, under one name."""
     model = stage.model()

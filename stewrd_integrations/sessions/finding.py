@@ -1,0 +1,61 @@
+"""Finding the binding of a conversation: the one whose session has heard exactly this."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .align import Alignment, align
+from .binding import DAY, Binding
+from .digest import Covered
+from .effects import Flow, Put, Take
+from .keys import Keys
+
+
+def find(keys: Keys) -> Flow[tuple[Binding | None, Alignment]]:
+    """Take the first binding that aligns; others go back untouched, after all were tried.
+
+    Returns the binding, or None, with what the align table says of it, or of the last refused.
+    """
+    sought, unique = keys.sought, keys.kind == "content"
+    verdict = Alignment("refused", "")
+    rejected: list[Binding] = []
+    binding: Binding | None = None
+    while sought:
+        binding = yield Take(sought, unique)
+        if binding is None:
+            break
+        verdict = _aligned(keys, binding)
+        if verdict.continues:
+            break
+        rejected.append(binding)
+    for other in rejected:
+        yield Put(other, DAY)
+    if binding is not None and unique:
+        yield Put(_tombstone(keys), DAY)
+    return binding, verdict
+
+
+def put_back(keys: Keys, binding: Binding) -> Put:
+    """The binding as it was found, since nothing has come of the call."""
+    if keys.kind == "content":
+        # In the place of its tombstone, beside which it would not be the only one any more.
+        binding = replace(binding, id=keys.call.ids.nonce)
+    return Put(binding, DAY)
+
+
+def _aligned(keys: Keys, binding: Binding) -> Alignment:
+    history = keys.history
+    if keys.tip_is_marked(binding) is False:
+        reason = "the last answer shown is another one with the same words"
+        return Alignment("refused", reason)
+    rule = keys.trim_rule(binding)
+    return align(keys.digester, binding.covered, history.digests, history.shown, rule)
+
+
+def _tombstone(keys: Keys) -> Binding:
+    """What stays behind where content matched.
+
+    A second conversation of the same words is so told from the first, also when the first has
+    moved on and comes back later by a rewind.
+    """
+    return Binding(id=keys.call.ids.nonce, session_id=None, covered=Covered(), keys=keys.sought)

@@ -1,0 +1,86 @@
+"""What a turn says: everything, or only what a session has not heard."""
+
+from __future__ import annotations
+
+from ..errors import InvalidInputError
+from ..types import Message
+from . import replay
+from .align import Alignment
+from .binding import Binding
+from .call import History, Policy
+from .effects import Decision, Flow, Summarise, Turn
+from .keys import Keys
+
+
+def check_budget(history: History, policy: Policy) -> None:
+    """Refuse what is never cut, and would not fit into a replay.
+
+    Raises:
+        InvalidInputError: The instructions and the current message alone pass the budget.
+    """
+    current = len(history.current.text) if history.current else 0
+    size = current + len(history.instructions)
+    if size > policy.replay_budget:
+        raise InvalidInputError(
+            f"The instructions and the current message have {size:,} characters together, "
+            f"more than replay_budget={policy.replay_budget:,}.",
+            advice="Shorten them, send long material as files, or raise replay_budget.",
+        )
+
+
+def everything(keys: Keys) -> Flow[replay.Speech]:
+    """The replay: the newest messages that fit, after a word on the older ones."""
+    history, policy = keys.history, keys.policy
+    tail: list[Message] = [history.current] if history.current else []
+    budget = policy.replay_budget - len(history.instructions)
+    budget -= sum(len(message.text) for message in tail)
+    window = replay.window(history.before, budget)
+    summary = None
+    if window.omitted and callable(policy.recap):
+        summary = yield Summarise(window.omitted)
+    instructions = None
+    if history.instructions:
+        instructions = replay.Instructions(history.instructions)
+    return replay.replayed(
+        window,
+        tail,
+        instructions,
+        nonce=keys.call.ids.nonce,
+        budget=budget - sum(replay.cost(message) for message in window.kept),
+        summary=summary,
+    )
+
+
+def the_rest(keys: Keys, binding: Binding, alignment: Alignment) -> replay.Speech:
+    """What the session of a binding has not heard yet."""
+    instructions = None
+    if changes_instructions(keys, binding):
+        replaces = bool(binding.instructions)
+        instructions = replay.Instructions(keys.history.instructions, replaces)
+    return replay.continued(
+        keys.history.messages,
+        [fresh.within(binding.held) for fresh in alignment.fresh],
+        instructions,
+        nonce=keys.call.ids.nonce,
+        budget=keys.policy.replay_budget,
+    )
+
+
+def changes_instructions(keys: Keys, binding: Binding) -> bool:
+    """Whether the call has other instructions than the session was told."""
+    return binding.instructions != keys.history.instructions_digest
+
+
+def decision(
+    kind: Turn, reason: str, speech: replay.Speech, generation: int = 0, used: int = 0
+) -> Decision:
+    """How the turn travels, and what its speech leaves out."""
+    return Decision(
+        road="stateless" if kind == "stateless" else "session",
+        turn=kind,
+        reason=reason,
+        omitted=speech.omitted,
+        omitted_files=speech.omitted_files,
+        generation=generation,
+        messages_used=used,
+    )
