@@ -8,11 +8,12 @@ last word: only so is a session of unknown content never continued.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from .api import AsyncStewrdClient, StewrdClient
 from .errors import InterruptedStreamError, StoreError
@@ -123,7 +124,34 @@ def drive(
     except Abandoned:
         return
     finally:
+        # An interrupt may fall between two effects: then the turn has not heard of it yet.
+        last = _LastWords(flow)
+        for effect in last:
+            last.answer = hands.perform(effect)
         hands.close()
+
+
+class _LastWords:
+    """The effects that a turn asks for once it is abandoned, none if it has ended."""
+
+    def __init__(self, flow: Flow[Outcome]) -> None:
+        self._flow = flow
+        self._told = False
+        self.answer: Any = None
+
+    def __iter__(self) -> _LastWords:
+        return self
+
+    def __next__(self) -> Effect:
+        if inspect.getgeneratorstate(self._flow) != inspect.GEN_SUSPENDED:
+            raise StopIteration
+        try:
+            if self._told:
+                return self._flow.send(self.answer)
+            self._told = True
+            return self._flow.throw(Abandoned())
+        except Abandoned:
+            raise StopIteration from None
 
 
 class _Hands:
@@ -161,25 +189,30 @@ class _Hands:
                 return self._ask_store(effect)
 
     def _ask_store(self, effect: Effect) -> Any:
-        store = self._around.store
+        method, arguments = _request_of(effect)
         try:
-            match effect:
-                case Take(keys, unique):
-                    return store.take(keys, unique)
-                case Put(binding, ttl):
-                    return store.put(binding, ttl)
-                case Occupy(pool, slot, limit, ttl):
-                    return store.occupy(pool, slot, limit, ttl)
-                case Vacate(pool, slot):
-                    return store.vacate(pool, slot)
-                case ReadNote(key):
-                    return store.note(key)
-                case ChangeNote(key, change):
-                    return store.note(key, change)
-                case _:
-                    raise AssertionError(f"nobody performs {effect!r}")
+            return getattr(self._around.store, method)(*arguments)
         except Exception as error:
             return self._around.store_failed(error, _nothing(effect))
+
+
+def _request_of(effect: Effect) -> tuple[str, tuple[Any, ...]]:
+    """The store's method for an effect, and its arguments."""
+    match effect:
+        case Take(keys, unique):
+            return "take", (keys, unique)
+        case Put(binding, ttl):
+            return "put", (binding, ttl)
+        case Occupy(pool, slot, limit, ttl):
+            return "occupy", (pool, slot, limit, ttl)
+        case Vacate(pool, slot):
+            return "vacate", (pool, slot)
+        case ReadNote(key):
+            return "note", (key,)
+        case ChangeNote(key, change):
+            return "note", (key, change)
+        case _:
+            raise AssertionError(f"nobody performs {effect!r}")
 
 
 async def adrive(
@@ -207,6 +240,9 @@ async def adrive(
     except Abandoned:
         return
     finally:
+        last = _LastWords(flow)
+        for effect in last:
+            last.answer = await hands.perform(effect)
         await hands.close()
 
 
@@ -246,23 +282,9 @@ class _AsyncHands:
                 return await self._ask_store(effect)
 
     async def _ask_store(self, effect: Effect) -> Any:
-        store = self._around.store
+        method, arguments = _request_of(effect)
         try:
-            match effect:
-                case Take(keys, unique):
-                    return await store.atake(keys, unique)
-                case Put(binding, ttl):
-                    return await store.aput(binding, ttl)
-                case Occupy(pool, slot, limit, ttl):
-                    return await store.aoccupy(pool, slot, limit, ttl)
-                case Vacate(pool, slot):
-                    return await store.avacate(pool, slot)
-                case ReadNote(key):
-                    return await store.anote(key)
-                case ChangeNote(key, change):
-                    return await store.anote(key, change)
-                case _:
-                    raise AssertionError(f"nobody performs {effect!r}")
+            return await getattr(self._around.store, f"a{method}")(*arguments)
         except Exception as error:
             return self._around.store_failed(error, _nothing(effect))
 
@@ -271,14 +293,6 @@ def _event(event: Event | None) -> Event:
     if event is None:
         raise InterruptedStreamError("The stream ended without saying that it was done.")
     return event
-
-
-class _Peeping(Protocol):
-    def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]: ...
-
-    def slots(self, pool: str) -> dict[str, float]: ...
-
-    def note(self, key: str) -> NoteState: ...
 
 
 NEW_SESSION = "(a new session)"
@@ -290,24 +304,16 @@ def rehearse(flow: Flow[Outcome], around: Surroundings) -> Send:
     effect = next(flow)
     while not isinstance(effect, Send):
         effect = flow.send(looks.answer(effect))
-    _dismiss(flow, looks)
-    return effect
-
-
-def _dismiss(flow: Flow[Outcome], looks: _Looks) -> None:
-    """Let a turn say its last word to nobody, so that it is not left hanging."""
-    try:
-        effect = flow.throw(Abandoned())
-        while True:
-            effect = flow.send(looks.answer(effect))
-    except (Abandoned, StopIteration):
-        return
+    send, last = effect, _LastWords(flow)
+    for effect in last:
+        last.answer = looks.answer(effect)
+    return send
 
 
 class _Looks:
     """Answers effects by looking only; what they would change is remembered here alone."""
 
-    def __init__(self, store: _Peeping, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
         self._taken: set[str] = set()

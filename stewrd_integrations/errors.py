@@ -184,8 +184,12 @@ class SessionLimitError(RateLimitError):
     advice = "Wait until a session has been idle for 30 minutes, or let the turn run stateless."
 
 
-class ServerError(APIStatusError):
-    """408, 409 or 5xx: the server failed, and may or may not have done the work."""
+class ServerError(APIStatusError, RuntimeError):
+    """408, 409 or 5xx: the server failed, and may or may not have done the work.
+
+    A `RuntimeError`, like `UnknownOutcomeError`, because frameworks that repeat what failed
+    spare those: the turn may have been charged.
+    """
 
     advice = (
         "The run may have been charged and was not repeated; the conversation goes on: "

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from .api import AsyncStewrdClient, StewrdClient
@@ -33,7 +33,7 @@ LONGEST = 3_600.0
 class Options:
     """Every option that the models of both frameworks share; their docs say what each means."""
 
-    api_key: KeySource = None
+    api_key: KeySource = field(default=None, repr=False)
     base_url: str | None = None
     capabilities: Sequence[str] | None = None
     conversation_id: str | None = None
@@ -59,8 +59,8 @@ class Options:
     clock: Callable[[], float] = time.time
 
 
-OPTION_NAMES = tuple(field.name for field in fields(Options) if field.name != "clock")
-_POLICY_NAMES = tuple(field.name for field in fields(Policy))
+OPTION_NAMES = tuple(one.name for one in fields(Options) if one.name != "clock")
+_POLICY_NAMES = tuple(one.name for one in fields(Policy))
 PER_CALL = ("capabilities", "conversation_id", "tenant", "sessions")
 """Options that a call may set for itself."""
 
@@ -106,8 +106,7 @@ class Runtime:
             raise ConfigurationError(
                 f'on_store_error={options.on_store_error!r} is unknown: use "stateless" or "error".'
             )
-        store = options.store
-        self._store: Store = open_store(store) if store is None or isinstance(store, str) else store
+        self._store = _store_of(options.store)
         self._key = ApiKey(options.api_key)
         self._scope = secrets.token_hex(16)
         try:
@@ -205,7 +204,7 @@ class Runtime:
         )
 
     def _turn(self, call: Call) -> tuple[Flow[Outcome], Surroundings]:
-        project, secret = self.client.project, self.client.secret
+        project, secret = self.client.identity()
         recap = self._policy.recap
         around = Surroundings(
             store=self._store,
@@ -231,7 +230,17 @@ class Runtime:
 
 
 def metadata(outcome: Outcome) -> dict[str, Any]:
-    """What an answer tells about itself, as plain JSON values and without its mark."""
+    """What an answer tells about itself, as plain JSON values and without its mark.
+
+    It stands flat, where users look for it, and whole under ``stewrd`` with the mark. The
+    contents of files are long, so they are in the latter only.
+    """
+    told = _metadata(outcome)
+    files = [{"name": file.name, "url": file.url} for file in outcome.reply.files]
+    return {**told, "files": files, "stewrd": {"mark": outcome.mark, **told}}
+
+
+def _metadata(outcome: Outcome) -> dict[str, Any]:
     reply, decision, usage = outcome.reply, outcome.decision, outcome.reply.usage
     return {
         "request_id": reply.id,
@@ -247,6 +256,17 @@ def metadata(outcome: Outcome) -> dict[str, Any]:
         "usage": asdict(usage),
         "duration_ms": reply.duration_ms,
     }
+
+
+def _store_of(store: Store | str | None) -> Store:
+    if store is None or isinstance(store, str):
+        return open_store(store)
+    if not isinstance(store, Store):
+        raise ConfigurationError(
+            f"store is a {type(store).__name__}, which does not do what a store does.",
+            advice="Pass a store of stewrd_integrations.stores, one of its kind, or a URL.",
+        )
+    return store
 
 
 def _outcome(last: Event | Outcome) -> Outcome:

@@ -122,6 +122,10 @@ class AsyncStewrdClient:
         """A name for the project in stores; it does not give the key away."""
         return self._settings.project
 
+    def identity(self) -> tuple[str, bytes]:
+        """`project` and `secret` of one and the same key, also where keys rotate."""
+        return self._settings.identity()
+
     @property
     def secret(self) -> bytes:
         """32 bytes to key digests with, derived from the API key."""

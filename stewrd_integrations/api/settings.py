@@ -57,18 +57,23 @@ class Settings:
             headers["Content-Type"] = "application/json"
         return headers
 
+    def identity(self) -> tuple[str, bytes]:
+        """What `project` and `secret` say, asking for the key once."""
+        key = self.key.reveal().encode()
+        address = f"{self.base_url}\n".encode()
+        project = hashlib.blake2b(address + key, digest_size=16, person=b"stewrd-project")
+        secret = hashlib.blake2b(key, digest_size=32, person=b"stewrd-digests")
+        return project.hexdigest(), secret.digest()
+
     @property
     def project(self) -> str:
         """A name for the project in stores: 32 hex digits that do not give the key away."""
-        text = f"{self.base_url}\n{self.key.reveal()}"
-        return hashlib.blake2b(text.encode(), digest_size=16, person=b"stewrd-project").hexdigest()
+        return self.identity()[0]
 
     @property
     def secret(self) -> bytes:
         """32 bytes to key digests with, derived from the API key."""
-        return hashlib.blake2b(
-            self.key.reveal().encode(), digest_size=32, person=b"stewrd-digests"
-        ).digest()
+        return self.identity()[1]
 
 
 @cache

@@ -22,6 +22,7 @@ from ..runtime import PER_CALL, Explanation, refuse_unknown
 from ..sessions.call import Call
 from .configured import KEY_VARIABLE, ConfiguredChatModel
 from .entrances import ENTRANCE, Entrance, lifted
+from .errors import both_families
 from .messages import MODEL_NAME, PROVIDER, from_langchain, to_chunk, to_message
 
 # Keyword arguments that core adds to a call for itself.
@@ -199,7 +200,8 @@ class ChatStewrd(ConfiguredChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        outcome = self._runtime.answer(self._call(messages, stop, kwargs))
+        with both_families():
+            outcome = self._runtime.answer(self._call(messages, stop, kwargs))
         return ChatResult(generations=[ChatGeneration(message=to_message(outcome))])
 
     @override
@@ -210,7 +212,8 @@ class ChatStewrd(ConfiguredChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        outcome = await self._runtime.aanswer(self._call(messages, stop, kwargs))
+        with both_families():
+            outcome = await self._runtime.aanswer(self._call(messages, stop, kwargs))
         return ChatResult(generations=[ChatGeneration(message=to_message(outcome))])
 
     @override
@@ -221,14 +224,16 @@ class ChatStewrd(ConfiguredChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Generator[ChatGenerationChunk, None, None]:
-        chunks = self._chunks(self._call(messages, stop, kwargs, stream=True), run_manager)
+        with both_families():
+            call = self._call(messages, stop, kwargs, stream=True)
+        chunks = self._chunks(call, run_manager)
         _entrance(kwargs).opened.append(chunks)
         return chunks
 
     def _chunks(
         self, call: Call, run_manager: CallbackManagerForLLMRun | None
     ) -> Generator[ChatGenerationChunk, None, None]:
-        with closing(self._runtime.stream(call)) as items:
+        with both_families(), closing(self._runtime.stream(call)) as items:
             for item in items:
                 chunk = ChatGenerationChunk(message=to_chunk(item))
                 if run_manager:
@@ -243,19 +248,22 @@ class ChatStewrd(ConfiguredChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        chunks = self._achunks(self._call(messages, stop, kwargs, stream=True), run_manager)
+        with both_families():
+            call = self._call(messages, stop, kwargs, stream=True)
+        chunks = self._achunks(call, run_manager)
         _entrance(kwargs).opened.append(chunks)
         return chunks
 
     async def _achunks(
         self, call: Call, run_manager: AsyncCallbackManagerForLLMRun | None
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        async with aclosing(self._runtime.astream(call)) as items:
-            async for item in items:
-                chunk = ChatGenerationChunk(message=to_chunk(item))
-                if run_manager:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
+        with both_families():
+            async with aclosing(self._runtime.astream(call)) as items:
+                async for item in items:
+                    chunk = ChatGenerationChunk(message=to_chunk(item))
+                    if run_manager:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
 
     def _call(
         self,
@@ -266,7 +274,8 @@ class ChatStewrd(ConfiguredChatModel):
         stream: bool = False,
     ) -> Call:
         entrance = _entrance(given)
-        who = {option: given[option] for option in PER_CALL if option in given}
+        # None is as good as nothing: it must not take a tenant or a name away.
+        who = {option: given[option] for option in PER_CALL if given.get(option) is not None}
         handled = {*who, *_CORES_OWN, ENTRANCE}
         refuse_unknown({name: value for name, value in given.items() if name not in handled})
         named = who.get("conversation_id", self.conversation_id) is not None

@@ -15,7 +15,7 @@ from langchain_core.utils import secret_from_env
 from pydantic import Field, PrivateAttr, SecretStr, StrictInt, ValidationError
 from typing_extensions import Self
 
-from ..api.credentials import Secret
+from ..api.credentials import ApiKey, Secret
 from ..errors import ConfigurationError
 from ..runtime import OPTION_NAMES, Options, Runtime
 from ..types import Message
@@ -128,7 +128,14 @@ class ConfiguredChatModel(AddressedChatModel):
             options |= {"api_key": _masked(options.pop("api_key", None))}
             if options["api_key"] is None:
                 del options["api_key"]
-            _refuse_unknown_options(options, type(self))
+            unknown = _first_unknown(options, type(self))
+            if unknown is not None:
+                options.clear()  # the key may be among them, under another name
+                raise ConfigurationError(
+                    f"{type(self).__name__} has no option {unknown!r}.",
+                    advice="Leave it out: the model and its parameters are set in the project's "
+                    "settings.",
+                )
             problem = None
             try:
                 super().__init__(**options)
@@ -142,6 +149,15 @@ class ConfiguredChatModel(AddressedChatModel):
         super().__setattr__(name, _masked(value) if name == "api_key" else value)
         if name in OPTION_NAMES:
             self._made = None
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other options; clients and what is known of content are its own."""
+        masked = {**(update or {})}
+        if "api_key" in masked:
+            masked["api_key"] = _masked(masked["api_key"])
+        copied = super().model_copy(update=masked, deep=deep)
+        copied._made = None  # noqa: SLF001 - it is of this very class
+        return copied
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
@@ -175,7 +191,8 @@ class ConfiguredChatModel(AddressedChatModel):
         return self._made
 
     def _make(self) -> Runtime:
-        return Runtime(Options(**{name: getattr(self, name) for name in OPTION_NAMES}))
+        options = {name: getattr(self, name) for name in OPTION_NAMES}
+        return Runtime(Options(**{**options, "api_key": ApiKey(options.pop("api_key"))}))
 
 
 def _masked(key: Any) -> Any:
@@ -187,14 +204,10 @@ def _masked(key: Any) -> Any:
     return SecretStr(key.get_secret_value()) if isinstance(key, Secret) else key
 
 
-def _refuse_unknown_options(options: Mapping[str, Any], model: type[ConfiguredChatModel]) -> None:
-    for name, value in options.items():
-        if name not in model.model_fields and value is not None:
-            raise ConfigurationError(
-                f"{model.__name__} has no option {name!r}.",
-                advice="Leave it out: the model and its parameters are set in the project's "
-                "settings.",
-            )
+def _first_unknown(options: Mapping[str, Any], model: type[ConfiguredChatModel]) -> str | None:
+    fields = model.model_fields
+    unknown = (name for name, value in options.items() if name not in fields and value is not None)
+    return next(unknown, None)
 
 
 def _told(error: ValidationError) -> str:

@@ -76,7 +76,8 @@ def lifted(config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, An
     entrance = replace(given.get(ENTRANCE) or Entrance(), opened=[])
     if thread is not None:
         entrance = replace(entrance, thread=str(thread))
-    return {**found, **given, ENTRANCE: entrance}
+    said = {name: value for name, value in given.items() if value is not None or name not in found}
+    return {**found, **said, ENTRANCE: entrance}
 
 
 def _alone(given: dict[str, Any]) -> dict[str, Any]:

@@ -257,7 +257,6 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "additional_kwargs": {"stewrd": {"mark": outcome.mark}},
         "response_metadata": {
             **told,
-            "stewrd": {"mark": outcome.mark, **told},
             "id": outcome.reply.id,
             "model_name": MODEL_NAME,
             "model_provider": PROVIDER,

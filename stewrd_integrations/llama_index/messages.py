@@ -186,14 +186,8 @@ def chat_response(outcome: Outcome) -> ChatResponse:
     ``additional_kwargs`` as tokens; the response tells the rest, both in ``raw`` and in
     ``additional_kwargs``, flat and under ``stewrd``.
     """
-    return ChatResponse(
-        message=_answer(outcome), raw=_told(outcome), additional_kwargs=_told(outcome)
-    )
-
-
-def _told(outcome: Outcome) -> dict[str, Any]:
     told = metadata(outcome)
-    return {**told, "stewrd": {"mark": outcome.mark, **told}}
+    return ChatResponse(message=_answer(outcome), raw=told, additional_kwargs=told)
 
 
 def _answer(outcome: Outcome) -> ChatMessage:

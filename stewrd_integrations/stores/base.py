@@ -7,12 +7,13 @@ the fence that keeps two calls off one session: a binding that was popped is nob
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..sessions.binding import Binding
 from ..sessions.effects import NoteState
 
 
+@runtime_checkable
 class Store(Protocol):
     """The store's protocol. Times are in seconds; every method may raise `StoreError`."""
 

@@ -35,6 +35,10 @@ class MemoryStore:
         self._writes = 0
         _STORES.add(self)
 
+    def __reduce__(self) -> tuple[type[MemoryStore], tuple[()]]:
+        # It is of this process: elsewhere it is an empty one, and conversations are replayed.
+        return MemoryStore, ()
+
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._bindings)} bindings)"
 
@@ -90,6 +94,7 @@ class MemoryStore:
     def note(self, key: str, change: Callable[[NoteState], NoteState] | None = None) -> NoteState:
         """Read a note, or change it and read the result."""
         with self._lock:
+            self._sweep_now_and_then()
             note, until = self._notes.get(key, ({}, 0.0))
             if until <= self._clock():
                 note = {}
@@ -136,7 +141,8 @@ class MemoryStore:
 
     def _live(self, key: str) -> list[str]:
         now = self._clock()
-        return [id_ for id_ in self._by_key.get(key, ()) if self._bindings[id_][1] > now]
+        found = self._bindings
+        return [id_ for id_ in self._by_key.get(key, ()) if id_ in found and found[id_][1] > now]
 
     def _remove(self, id_: str) -> Binding | None:
         binding, _ = self._bindings.pop(id_, (None, 0.0))

@@ -115,6 +115,7 @@ async def test_inputs_of_a_batch_without_a_name_stand_alone(
 async def test_each_config_of_a_batch_counts(stewrd: Emulator, model: ChatStewrd) -> None:
     configs: Any = [{"configurable": {"conversation_id": "a"}}, {}]
     model.batch(["My name is Ada.", "My name is Bo."], configs)
+    configs[0] = {"configurable": {"conversation_id": "b"}}
     await model.abatch(["One.", "Two."], configs)
     assert sorted(heard(stewrd)) == [["My name is Ada."], ["One."]]
     assert sorted(roads(stewrd)) == ["session", "session", "stateless", "stateless"]
@@ -151,10 +152,10 @@ def test_precedence(make: Make) -> None:
     assert name_of(model, config) == ("configured", "configured", "always", "7")
     assert name_of(model, config, conversation_id="said", tenant=None) == (
         "said",
-        "None",
+        "configured",
         "always",
         "7",
-    )
+    ), "None takes no tenant away"
     nothing = {"configurable": {"conversation_id": None, "session_id": "history", "tenant": None}}
     assert name_of(model, nothing) == ("history", "made", "never", "None")
 

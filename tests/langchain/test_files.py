@@ -141,8 +141,8 @@ async def test_a_file_goes_in(stewrd: Emulator, model: ChatStewrd) -> None:
 def test_a_file_comes_out_and_goes_along_in_a_replay(stewrd: Emulator, model: ChatStewrd) -> None:
     question = HumanMessage("Write notes.txt about it.")
     answer = model.invoke([question])
-    (file,) = answer.response_metadata["files"]
-    assert file["name"] == "notes.txt"
+    (file,) = answer.response_metadata["stewrd"]["files"]
+    assert answer.response_metadata["files"] == [{"name": "notes.txt", "url": None}]
     stewrd.expire()
     model.invoke([question, answer, HumanMessage("Which file have you written?")])
     assert [(sent.name, sent.content) for sent in stewrd.runs[-1].files] == [

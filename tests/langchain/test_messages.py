@@ -201,7 +201,8 @@ def test_an_answer() -> None:
     assert metadata["stewrd"]["mark"] == MARK
     for place in (metadata, metadata["stewrd"]):
         assert place["session_id"] == "s" and place["turn"] == "opened"
-        assert place["files"] == [{"name": "a.csv", "content": "1", "url": None}]
+        assert place["files"][0]["name"] == "a.csv"
+    assert metadata["stewrd"]["files"] == [{"name": "a.csv", "content": "1", "url": None}]
     assert {name: metadata[name] for name in ("id", "model_name", "model_provider")} == {
         "id": "r",
         "model_name": "stewrd-agent",

@@ -280,7 +280,7 @@ async def test_stop_cuts_the_answer_and_the_next_turn_knows(
 def test_a_list_without_a_question_is_refused(emulator: Emulator, llm: StewrdLLM) -> None:
     for messages in (
         [],
-        [system("Be nice.")],
+        [system(" ")],
         [user("Hi"), ChatMessage(role="assistant", content="Hello")],
     ):
         with pytest.raises(InvalidInputError):
