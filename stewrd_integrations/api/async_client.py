@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
@@ -10,13 +11,13 @@ from typing import TypeVar
 
 import httpx
 
-from ..errors import ConfigurationError, StewrdError
+from ..errors import ConfigurationError, StewrdError, TimedOutError
 from ..types import AgentRequest, Event, File, Reply, Session, Tool, ToolOutput
 from .calls import Deadline, Exchange, Outcome, attempts
 from .credentials import ApiKey, KeySource
 from .events import EventDecoder, whole_as_events
 from .requests import HttpRequest, agent_request, post_message, post_session, post_tool_outputs
-from .responses import Answer, read_reply, read_session
+from .responses import Answer, read_reply, read_session, too_long
 from .settings import Settings
 from .transport import (
     TRANSPORT_ERRORS,
@@ -29,6 +30,9 @@ from .transport import (
 )
 
 T = TypeVar("T")
+
+GRACE = 0.5
+"""Seconds in which httpx's own time-outs, which say more, come first."""
 
 
 class AsyncEventStream(AsyncIterator[Event]):
@@ -278,7 +282,12 @@ class AsyncStewrdClient:
         try:
             built = build(http, self._settings, step)
             auth = KeyAuth(self._settings.key)
-            response = await http.send(built, auth=auth, stream=True, follow_redirects=False)
+            sending = http.send(built, auth=auth, stream=True, follow_redirects=False)
+            left = step.deadline.left() + GRACE
+            response = await asyncio.wait_for(sending, None if math.isinf(left) else left)
+        except asyncio.TimeoutError:
+            # A head that drips, or a string of 1xx answers, keeps httpx's own time-outs alive.
+            return TimedOutError(f"{request.kind.value} was not answered in time.")
         except TRANSPORT_ERRORS as error:
             return failed_to_send(error, request, self.base_url)
         answer = Answer(request.kind, response.status_code, dict(response.headers), live=response)
@@ -298,7 +307,7 @@ class AsyncStewrdClient:
         async with aclosing(_bytes_of(response)) as chunks:
             async for chunk in chunks:
                 body += chunk
-                late = deadline.exceeded(answer.kind)
+                late = deadline.exceeded(answer.kind) or too_long(answer, len(body))
                 if late is not None:
                     return late
         return Answer(answer.kind, answer.status, answer.headers, bytes(body))

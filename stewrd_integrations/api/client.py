@@ -15,7 +15,7 @@ from .calls import Deadline, Exchange, Outcome, attempts
 from .credentials import ApiKey, KeySource
 from .events import EventDecoder, whole_as_events
 from .requests import HttpRequest, agent_request, post_message, post_session, post_tool_outputs
-from .responses import Answer, read_reply, read_session
+from .responses import Answer, read_reply, read_session, too_long
 from .settings import Settings
 from .transport import (
     TRANSPORT_ERRORS,
@@ -290,7 +290,7 @@ class StewrdClient:
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
-            late = deadline.exceeded(answer.kind)
+            late = deadline.exceeded(answer.kind) or too_long(answer, len(body))
             if late is not None:
                 return late
         return Answer(answer.kind, answer.status, answer.headers, bytes(body))

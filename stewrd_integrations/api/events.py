@@ -7,7 +7,16 @@ from typing import Any
 
 from ..errors import FailedStreamError, InterruptedStreamError, MalformedResponseError, StewrdError
 from ..types import Done, Event, Token, ToolEnd, ToolStart
-from .responses import Answer, Live, clean, error_details, parse_json, read_reply, reply_of
+from .responses import (
+    Answer,
+    Live,
+    clean,
+    error_details,
+    parse_json,
+    read_reply,
+    reply_of,
+    without_surrogates,
+)
 from .sse import EventParser
 
 
@@ -21,6 +30,7 @@ class EventDecoder:
     def __init__(self, answer: Answer[Live]) -> None:
         self._parser = EventParser()
         self._texts: list[str] = []
+        self._half = ""
         self._done: Done | None = None
         self._status = answer.status
         self._request_id = clean(answer.headers.get("x-request-id"))
@@ -80,7 +90,13 @@ class EventDecoder:
         text = data.get("content")
         if not isinstance(text, str):
             text = data.get("text")
-        if isinstance(text, str) and text:
+        if not isinstance(text, str) or not text:
+            return
+        text = self._half + text
+        # A server that counts in UTF-16 may part a character in the middle.
+        self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+        text = without_surrogates(text[: len(text) - len(self._half)])
+        if text:
             self._texts.append(text)
             yield Token(text)
 

@@ -38,6 +38,10 @@ MAX_RETRY_AFTER = 60.0
 MAX_MESSAGE = 500
 
 _KEY = re.compile(r"sk-stw_[\x21-\x7e]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+LONGEST_BODY = 64 * 2**20
+"""Bytes, unpacked: a small body can be packed so that it fills the memory."""
+
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 Live = TypeVar("Live")
@@ -53,7 +57,7 @@ class Answer(Generic[Live]):
 
     kind: Kind
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
     live: Live | None = None
 
@@ -209,6 +213,20 @@ def read_session(answer: Answer[Live]) -> Session:
     return Session(id=session_id, status=_text(data.get("status")) or "active")
 
 
+def without_surrogates(text: str) -> str:
+    """A text that UTF-8 can carry: pairs of surrogates are joined, single ones replaced."""
+    if not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def too_long(answer: Answer[Live], size: int) -> MalformedResponseError | None:
+    """The error for a body of more bytes than any answer has."""
+    if size <= LONGEST_BODY:
+        return None
+    return _malformed(answer, f"is longer than {LONGEST_BODY // 2**20} MiB")
+
+
 def read_reply(answer: Answer[Live]) -> Reply:
     """The complete answer of the agent (contract, *AgentResponse*).
 
@@ -236,7 +254,7 @@ def reply_of(data: Mapping[str, Any]) -> tuple[Reply | None, str]:
     reply = Reply(
         id=_text(data.get("id")) or _text(data.get("request_id")),
         status="requires_tool_outputs" if needs_outputs else "completed",
-        message=_text(message) or "",
+        message=without_surrogates(_text(message) or ""),
         tool_calls=calls if needs_outputs else (),
         capabilities_used=_names(data.get("capabilities_used")),
         files=_files(data.get("files")),

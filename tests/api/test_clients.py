@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import logging
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,9 +16,11 @@ import httpx
 import pytest
 
 from stewrd_integrations.api import AsyncStewrdClient, StewrdClient
+from stewrd_integrations.api.responses import LONGEST_BODY
 from stewrd_integrations.errors import (
     ConfigurationError,
     InvalidInputError,
+    MalformedResponseError,
     NeverSentError,
     StewrdError,
     TimedOutError,
@@ -459,3 +463,21 @@ def test_the_deadline_of_a_stream_is_our_own(raw_server: RawServer) -> None:
         now[0] = 11
         with pytest.raises(TimedOutError):
             next(events)
+
+
+def test_a_packed_body_does_not_fill_the_memory(raw_server: RawServer, way: Way) -> None:
+    packed = gzip.compress(b" " * (LONGEST_BODY + 2**20))
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
+    raw_server.script([head + b"Content-Length: %d\r\n\r\n" % len(packed) + packed])
+    with pytest.raises(MalformedResponseError, match="longer than 64 MiB"):
+        way.go(raw_server.url)
+
+
+async def test_early_answers_do_not_keep_a_call_alive(raw_server: RawServer) -> None:
+    raw_server.script([b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.1] * 60)
+    client = AsyncStewrdClient(api_key=KEY, base_url=raw_server.url, timeout=1.0)
+    began = time.monotonic()
+    with pytest.raises(TimedOutError):
+        await client.run_agent("hello")
+    assert time.monotonic() - began < 4
+    await client.aclose()

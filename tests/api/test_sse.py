@@ -9,8 +9,12 @@ from httpx_sse._decoders import SSEDecoder, SSELineDecoder
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stewrd_integrations.api.events import EventDecoder
+from stewrd_integrations.api.requests import Kind
+from stewrd_integrations.api.responses import Answer
 from stewrd_integrations.api.sse import MAX_EVENT, EventParser
 from stewrd_integrations.errors import MalformedResponseError
+from stewrd_integrations.types import Token
 
 Pair = tuple[str, str]
 
@@ -162,3 +166,11 @@ def test_httpx_sse_reads_the_same(stream: tuple[bytes, list[Pair]]) -> None:
     ]
     # Theirs also reports an event for a lone retry, which has no data.
     assert parse(raw) == [(e.event, e.data) for e in theirs if e is not None and e.data]
+
+
+def test_a_character_that_is_parted_between_tokens() -> None:
+    decoder: EventDecoder = EventDecoder(Answer[None](Kind.RUN, 200))
+    events = [*decoder.feed(b'event: token\ndata: {"text": "a\\ud83d"}\n\n')]
+    events += decoder.feed(b'event: token\ndata: {"text": "\\ude00b"}\n\n')
+    events += decoder.feed(b'event: token\ndata: {"text": "\\udc00"}\n\n')
+    assert events == [Token("a"), Token("\U0001f600b"), Token("\ufffd")]
