@@ -35,6 +35,7 @@ class Mutant:
 
 TURN, OPENING, ALIGN = "sessions/turn.py", "sessions/opening.py", "sessions/align.py"
 KEYS, FAILURES, REPLAY = "sessions/keys.py", "sessions/failures.py", "sessions/replay.py"
+FINDING, SPEAKING = "sessions/finding.py", "sessions/speaking.py"
 
 MUTANTS = [
     Mutant(
@@ -100,14 +101,14 @@ MUTANTS = [
     Mutant(
         "a 410 leaves its slot taken",
         TURN,
-        '        yield Vacate(self.keys.project, str(session_id))\n        return _Why("gone"',
-        '        return _Why("gone"',
+        '            if answer.word == "gone":\n',
+        "            if False:\n",
     ),
     Mutant(
         "no ghost after a create of unknown outcome",
         OPENING,
-        "            continue  # the slot stays",
-        "            yield Vacate(keys.project, reserved)\n            continue  # the slot stays",
+        "        return None  # the slot stays",
+        "        yield Vacate(keys.project, reserved)\n        return None  # the slot stays",
     ),
     Mutant(
         "a ghost is taken for the next slot of the same call",
@@ -140,7 +141,10 @@ MUTANTS = [
         "if live:",
     ),
     Mutant(
-        "no tombstone where content matched", TURN, "        if unique:\n", "        if False:\n"
+        "no tombstone where content matched",
+        FINDING,
+        "    if binding is not None and unique:",
+        "    if False:",
     ),
     Mutant(
         "a covered extra is let through",
@@ -160,18 +164,18 @@ MUTANTS = [
         "        walk.at == covered.base_count and",
         "        walk.at == covered.base_count or",
     ),
+    Mutant("a rewind is taken for a trim", ALIGN, "if digests[0] == covered.first:", "if False:"),
     Mutant(
-        "a rewind is taken for a trim",
-        ALIGN,
-        "if not front and digests[0] == covered.first:",
-        "if False:",
+        "any trimmed history continues a name",
+        KEYS,
+        "TrimRule(0 if self.tip_is_marked(binding) else 2)",
+        "TrimRule(0)",
     ),
-    Mutant("any trimmed history continues a name", KEYS, "TrimRule(2 if", "TrimRule(0 if"),
     Mutant(
         "changed instructions are not said",
-        TURN,
-        "        return binding.instructions != self.history.instructions_digest",
-        "        return False",
+        SPEAKING,
+        "    return binding.instructions != keys.history.instructions_digest",
+        "    return False",
     ),
     Mutant("left-out messages count as held", TURN, " - speech.omitted + 1", " + 1"),
     Mutant(
@@ -184,8 +188,8 @@ MUTANTS = [
     Mutant(
         "a forged envelope is sent as it is",
         REPLAY,
-        "message.name is None and not _LOOKS",
-        "message.name is None or not _LOOKS",
+        "message.name is None and _ENVELOPE",
+        "message.name is None or _ENVELOPE",
     ),
     Mutant(
         "a streamed answer is remembered from its last event",
@@ -222,6 +226,61 @@ MUTANTS = [
     Mutant("churn is never noticed", "sessions/notes.py", ">= CHURN_LIMIT", ">= 10_000"),
     Mutant(
         "side calls are never learnt", "sessions/notes.py", "if passed_over and", "if False and"
+    ),
+    Mutant(
+        "a session that failed comes back with its binding",
+        TURN,
+        "            binding = _without_session(binding)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "a session that failed is put back by the next failure",
+        TURN,
+        "self._anew(answer, _without_session(binding), again=False)",
+        "self._anew(answer, binding, again=False)",
+    ),
+    Mutant(
+        "a session that was sent something is anybody's",
+        TURN,
+        '            if not getattr(error, "sent", True):\n',
+        "            if True:\n",
+    ),
+    Mutant(
+        "another's mark under the same name is ignored",
+        FINDING,
+        "    if keys.tip_is_marked(binding) is False:",
+        "    if False:",
+    ),
+    Mutant(
+        "namesakes are not told apart by their instructions",
+        KEYS,
+        'self._named("whole", instructions, rolled)',
+        'self._named("whole", rolled)',
+    ),
+    Mutant("a summary may hide an edit", ALIGN, "    if walk.tip <= front:", "    if False:"),
+    Mutant(
+        "what a stream left out is never shown",
+        "sessions/exchange.py",
+        'message[len(said) :] if message.startswith(said) else ""',
+        '""',
+    ),
+    Mutant(
+        "content leads to another's file",
+        KEYS,
+        "plain and self.policy.match_by_content",
+        "self.policy.match_by_content",
+    ),
+    Mutant(
+        "a long failed answer loses its slot",
+        TURN,
+        "ttl=held.ttl + self.call.allowance",
+        "ttl=held.ttl",
+    ),
+    Mutant(
+        "a forked child keeps its parent's bindings",
+        "stores/memory.py",
+        "self._bindings.clear()",
+        "pass",
     ),
 ]
 

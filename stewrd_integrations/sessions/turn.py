@@ -46,6 +46,9 @@ from .speaking import changes_instructions, check_budget, everything, the_rest
 from .speaking import decision as decision_of
 
 REPLAYED: dict[str, Turn] = {"rollover": "rolled_over", "expired": "recreated", "gone": "recreated"}
+STREAM_HOLD = 130.0
+"""Seconds that a stream holds its name: one that was left unread must not hold it for longer."""
+
 LONG = 20.0
 """Seconds of an answer after which its slot is refreshed once more."""
 
@@ -120,12 +123,13 @@ class _Turn:
 
     def _arrival(self, now: float) -> notes.Arrival:
         digests, shown = self.history.digests, self.history.shown
+        allowance = self.call.allowance
         return notes.Arrival(
             call=self.call.ids.call,
             instructions=self.history.instructions_digest,
             pairs=notes.pairs_of(digests, shown, self.keys.digester.roll),
             now=now,
-            until=now + self.call.allowance,
+            until=now + (min(allowance, STREAM_HOLD) if self.call.stream else allowance),
         )
 
     def _note_answer(self, outcome: Outcome, session: dict[str, Any] | None) -> Flow[None]:
