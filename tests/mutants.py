@@ -228,12 +228,6 @@ MUTANTS = [
         "side calls are never learnt", "sessions/notes.py", "if passed_over and", "if False and"
     ),
     Mutant(
-        "a session that failed comes back with its binding",
-        TURN,
-        "            binding = _without_session(binding)\n",
-        "            pass\n",
-    ),
-    Mutant(
         "a session that failed is put back by the next failure",
         TURN,
         "self._anew(answer, _without_session(binding), again=False)",
@@ -279,8 +273,8 @@ MUTANTS = [
     Mutant(
         "a forked child keeps its parent's bindings",
         "stores/memory.py",
-        "self._bindings.clear()",
-        "pass",
+        "    os.register_at_fork(after_in_child=_after_fork)",
+        "    pass",
     ),
 ]
 

@@ -188,7 +188,7 @@ def _refuse_trim(
     if [i for i, _ in walk.extras] != list(range(front)):
         return "covered messages are missing and others were added"
     if front >= walk.left:
-        return f"edited: {front} other messages stand where the first {walk.left} were"
+        return "edited: the first messages are others now"
     if digests[0] == covered.first:
         return "rewound, or a middle part is missing"
     if front and not _can_be_summary(covered, digests, front, walk):

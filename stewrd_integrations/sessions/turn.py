@@ -340,8 +340,6 @@ class _Turn:
         self, why: _Why, binding: Binding | None, again: bool, now: float
     ) -> Flow[Outcome]:
         """A session that was just opened did not answer."""
-        if binding is not None:
-            binding = _without_session(binding)
         if again and why.word == "failed":
             return (yield from self._anew(why, binding, again=False))
         if why.word == "gone":

@@ -306,12 +306,14 @@ def test_a_mark_that_is_shown_under_a_name_counts(stage: Stage) -> None:
     stage = Stage.make(lambda context: "Yes.")
     model = stage.model()
     one, two = Talk(model, "ada"), Talk(model, "ada")
+    sessions = []
     for talk in (one, two):
         talk.say("hello")
         talk.say("and")
+        sessions.append(talk.way()[1])
     one.say("more")
     two.say("more")
-    assert one.way()[1] != two.way()[1]
+    assert [one.way()[1], two.way()[1]] == sessions, "they have changed places"
 
 
 def test_a_marked_trim_to_one_exchange_continues_under_a_name(stage: Stage) -> None:

@@ -143,6 +143,7 @@ def test_a_forked_child_holds_no_binding_of_its_parent() -> None:
         child = multiprocessing.get_context("fork").Process(target=_take_in_child, args=(store,))
         child.start()
         child.join(20)
+        child.kill()  # one that waits for a lock for ever must not outlive the test
     assert child.exitcode == 0
     assert store.take(("k",)) == binding("1", "k")
 
