@@ -9,6 +9,7 @@ from typing import Any
 from stewrd_integrations.runtime import Explanation, Runtime
 from stewrd_integrations.sessions.call import Outcome
 from stewrd_integrations.types import File, Message
+from tests.worlds import Stage
 
 
 @dataclass
@@ -72,3 +73,16 @@ class Talk:
         """How the last turn travelled."""
         assert self.last is not None
         return self.last.decision.turn, self.last.session_id
+
+
+def grown(stage: Stage, turns: int = 3, **options: Any) -> Talk:
+    """A named conversation that has some turns behind it."""
+    talk = Talk(stage.model(**options), "ada")
+    for turn in range(turns):
+        talk.say(f"text {turn}")
+    return talk
+
+
+def heard(stage: Stage) -> list[tuple[str, str]]:
+    """The conversation as the agent read it at its last answer."""
+    return [(said.role, said.text) for said in stage.runs[-1].conversation.messages]

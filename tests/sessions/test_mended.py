@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-from stewrd_integrations import StewrdClient, drivers, errors
+from stewrd_integrations import StewrdClient, errors
 from stewrd_integrations.emulator.agent import Answer
 from stewrd_integrations.emulator.agent import File as AgentFile
-from stewrd_integrations.sessions import opening
 from stewrd_integrations.types import Done, Event, Message, Reply, Token
-from tests.talks import Talk
+from tests.talks import Talk, grown
 from tests.worlds import Stage
-
-Grow = Callable[..., Talk]
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "SHORT_WAIT", 0.0)
-    monkeypatch.setattr(drivers, "_warned", {})
-
-
-@pytest.fixture
-def numbers() -> Iterator[int]:
-    return iter(range(1, 10_000))
-
-
-@pytest.fixture
-def stage(numbers: Iterator[int]) -> Stage:
-    return Stage.make(lambda context: f"answer {next(numbers)}")
-
-
-def grown(stage: Stage, turns: int = 3, **options: Any) -> Talk:
-    talk = Talk(stage.model(**options), "ada")
-    for turn in range(turns):
-        talk.say(f"text {turn}")
-    return talk
 
 
 def unreached(monkeypatch: pytest.MonkeyPatch) -> None:
