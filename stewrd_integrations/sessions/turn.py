@@ -262,7 +262,8 @@ class _Turn:
     def _begin(self, refusal: str, now: float) -> Flow[Outcome]:
         """No binding: a new conversation, or one that nobody recognises."""
         named, shown = self.call.name is not None, self.history.shown
-        if not shown and named and notes.was_opened(self.note, now):
+        always = self.call.sessions == "always"
+        if not shown and named and not always and notes.was_opened(self.note, now):
             # A title writer or a summariser under the same name, or a new start: it tells when
             # it comes back, and until then it shall not take a slot.
             reason = "a further conversation of this name gets its session when it comes back"
@@ -275,7 +276,7 @@ class _Turn:
             why = _Why("aborted", "the last call of this conversation did not end well")
         else:
             why = _Why("lost", "no session is known for this history")
-        if self.call.sessions == "always" or named:
+        if always or named:
             return (yield from self._anew(why, None))
         if shown:
             reason = f"{why.reason}; an unnamed history gets its session when it comes back"
@@ -312,7 +313,9 @@ class _Turn:
             raise
         if isinstance(seat, NoSeat):
             reason = f"{why.reason}; {seat.reason}"
-            return (yield from self._stateless(reason, remember=True, binding=binding))
+            return (
+                yield from self._stateless(reason, remember=True, binding=binding, speech=speech)
+            )
         if self.call.name is not None:
             yield ChangeNote(self.keys.note, notes.opened(why.word, now))
         generation = self._generation(binding) + 1
@@ -320,7 +323,17 @@ class _Turn:
         sent_at = yield Now()
         answer = yield from self._attempt(speech, seat.session_id, decision, binding)
         if isinstance(answer, _Why):
-            return (yield from self._not_even_new(answer, binding, again, now))
+            if again and answer.word == "failed":
+                return (yield from self._anew(answer, binding, again=False))
+            if answer.word == "gone":
+                # It can't have been idle: something is wrong with sessions. Its slot stays taken.
+                full = notes.refused("full", now + notes.FULL_REMEMBERED)
+                yield ChangeNote(self.keys.project_note, full)
+            return (
+                yield from self._stateless(
+                    answer.reason, remember=True, binding=binding, speech=speech
+                )
+            )
         kept = Binding(
             id="",
             session_id=seat.session_id,
@@ -335,18 +348,6 @@ class _Turn:
             provisional=seat.provisional,
         )
         return (yield from self._remember(kept, answer, decision))
-
-    def _not_even_new(
-        self, why: _Why, binding: Binding | None, again: bool, now: float
-    ) -> Flow[Outcome]:
-        """A session that was just opened did not answer."""
-        if again and why.word == "failed":
-            return (yield from self._anew(why, binding, again=False))
-        if why.word == "gone":
-            # It can't have been idle: something is wrong with sessions. Its slot stays taken.
-            full = notes.refused("full", now + notes.FULL_REMEMBERED)
-            yield ChangeNote(self.keys.project_note, full)
-        return (yield from self._stateless(why.reason, remember=True, binding=binding))
 
     def _generation(self, binding: Binding | None) -> int:
         before = binding.generation if binding else 0
@@ -367,11 +368,16 @@ class _Turn:
         return REPLAYED.get(why.word, "replayed" if self.history.shown else "opened")
 
     def _stateless(
-        self, reason: str, *, remember: bool = False, binding: Binding | None = None
+        self,
+        reason: str,
+        *,
+        remember: bool = False,
+        binding: Binding | None = None,
+        speech: replay.Speech | None = None,
     ) -> Flow[Outcome]:
         """Say everything to the agent at once, without a session (R6)."""
         try:
-            speech = yield from everything(self.keys)
+            speech = speech or (yield from everything(self.keys))
             decision = decision_of("stateless", reason, speech)
             answer = yield from exchange(self._send(speech, None, decision), self.call, self._shown)
         except BaseException:

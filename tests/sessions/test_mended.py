@@ -169,6 +169,30 @@ def test_a_recap_that_fails_costs_nothing(stage: Stage) -> None:
     assert len(stage.world.sessions) == sessions
 
 
+def test_a_recap_is_asked_once_for_a_turn(stage: Stage) -> None:
+    asked: list[int] = []
+
+    def recap(messages: Any) -> str:
+        asked.append(len(messages))
+        return "they talked"
+
+    options: dict[str, Any] = {"replay_budget": 300, "max_active_sessions": 1, "recap": recap}
+    Talk(stage.model(**options), "other").say("hello")
+    talk = Talk(stage.model(**options), "ada")
+    turns = 0
+    while not asked:
+        turns += 1
+        talk.say(f"text {turns}")
+    assert (talk.way()[0], len(asked)) == ("stateless", 1)
+
+
+def test_always_opens_at_once_also_under_a_name_in_use(stage: Stage) -> None:
+    grown(stage)
+    again = Talk(stage.model(sessions="always"), "ada")
+    again.say("hello")
+    assert again.way()[0] == "opened"
+
+
 def test_sessions_that_are_gone_at_once_are_not_opened_again_and_again(stage: Stage) -> None:
     talk = Talk(stage.model(), "ada")
     stage.fail_next("expire", times=100)
