@@ -78,9 +78,13 @@ class Surroundings:
             _warned[self.project, kind] = now
             logger.warning("Stewrd: %s", text)
 
-    def store_failed(self, error: Exception, instead: T) -> T:
-        """Raise or pass over a failure of the store, as the user chose."""
-        if self.store_errors == "error":
+    def store_failed(self, error: Exception, instead: T, *, sent: bool) -> T:
+        """Raise or pass over a failure of the store, as the user chose.
+
+        Never raised once something was ``sent``: an answer that was paid for, or the error that
+        says so, is worth more than the news of the store.
+        """
+        if self.store_errors == "error" and not sent:
             if isinstance(error, StoreError):
                 raise error
             raise StoreError(f"The store failed ({type(error).__name__}).") from error
@@ -159,6 +163,7 @@ class _Hands:
         self._client = client
         self._around = around
         self._stream: Any = None
+        self._sent = False
 
     def close(self) -> None:
         if self._stream is not None:
@@ -178,6 +183,7 @@ class _Hands:
             case Open():
                 return self._client.create_session()
             case Send(request, session_id, stream):
+                self._sent = True
                 if not stream:
                     return self._client.perform(request, session_id=session_id)
                 self.close()
@@ -193,7 +199,7 @@ class _Hands:
         try:
             return getattr(self._around.store, method)(*arguments)
         except Exception as error:
-            return self._around.store_failed(error, _nothing(effect))
+            return self._around.store_failed(error, _nothing(effect), sent=self._sent)
 
 
 def _request_of(effect: Effect) -> tuple[str, tuple[Any, ...]]:
@@ -251,6 +257,7 @@ class _AsyncHands:
         self._client = client
         self._around = around
         self._stream: Any = None
+        self._sent = False
 
     async def close(self) -> None:
         if self._stream is not None:
@@ -271,6 +278,7 @@ class _AsyncHands:
             case Open():
                 return await self._client.create_session()
             case Send(request, session_id, stream):
+                self._sent = True
                 if not stream:
                     return await self._client.perform(request, session_id=session_id)
                 await self.close()
@@ -286,7 +294,7 @@ class _AsyncHands:
         try:
             return await getattr(self._around.store, f"a{method}")(*arguments)
         except Exception as error:
-            return self._around.store_failed(error, _nothing(effect))
+            return self._around.store_failed(error, _nothing(effect), sent=self._sent)
 
 
 def _event(event: Event | None) -> Event:

@@ -276,6 +276,37 @@ MUTANTS = [
         "    os.register_at_fork(after_in_child=_after_fork)",
         "    pass",
     ),
+    Mutant(
+        "content leads to a session that knows more",
+        TURN,
+        "plain=binding.plain and not changed and alignment.heard_no_more,",
+        "plain=True,",
+    ),
+    Mutant(
+        "a failing store loses an answer that was paid for",
+        "drivers.py",
+        '        if self.store_errors == "error" and not sent:',
+        '        if self.store_errors == "error":',
+    ),
+    Mutant(
+        "a session whose slot was not swapped in is not counted",
+        OPENING,
+        "        if (yield refresh(keys.project, session.id, policy)):\n",
+        "        yield refresh(keys.project, session.id, policy)\n        if True:\n",
+    ),
+    Mutant("tool outputs may be cut", SPEAKING, "current + outputs + len", "current + len"),
+    Mutant(
+        "a refunded run is repeated more than once",
+        TURN,
+        '            if fate == "anew" and not again:\n',
+        "            if False:\n",
+    ),
+    Mutant(
+        "an earlier attempt that arrived is forgotten",
+        "api/calls.py",
+        "        result.sent = arrived",
+        "        pass",
+    ),
 ]
 
 

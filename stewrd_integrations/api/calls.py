@@ -112,13 +112,15 @@ def attempts(
     Raises:
         StewrdError: What the last attempt ended with.
     """
-    attempt = 0
+    attempt, arrived = 0, False
     while True:
         outcome = yield Exchange(request, deadline)
         assert outcome is not None
         result = _judge(request.kind, outcome, read)
         if not isinstance(result, StewrdError):
             return result
+        arrived = arrived or result.sent
+        result.sent = arrived  # an earlier attempt may have, though this one did not
         if attempt >= patience.max_retries or not may_repeat(request.kind, result):
             raise result
         pause = patience.pause(attempt, result)

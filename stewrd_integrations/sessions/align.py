@@ -47,6 +47,11 @@ class Alignment:
     covered: Covered = Covered()
 
     @property
+    def heard_no_more(self) -> bool:
+        """Whether the session has heard nothing but what is shown."""
+        return self.outcome not in ("trimmed", "summarised")
+
+    @property
     def continues(self) -> bool:
         """Whether the session may go on."""
         return self.outcome != "refused"

@@ -44,6 +44,8 @@ class Binding:
         generation: How many sessions the conversation has had.
         opened: When sessions were opened for it that a steadier list would not have needed.
         provisional: Opened on the first turn of an unnamed list and not come back yet.
+        plain: The session knows no more than the covered messages' words: no files, no research,
+            no former instructions, nothing that was trimmed since.
         run: A tool run that waits for outputs.
         keys: The keys it was put under, so that it can go back untouched.
     """
@@ -62,6 +64,7 @@ class Binding:
     generation: int = 0
     opened: tuple[float, ...] = ()
     provisional: bool = False
+    plain: bool = True
     run: Run | None = None
     keys: tuple[str, ...] = ()
 

@@ -169,6 +169,11 @@ class History:
         return last if last.role == "user" else None
 
     @property
+    def outputs(self) -> tuple[Message, ...]:
+        """The tool outputs that the list ends in, with the calls before them; else nothing."""
+        return () if self.current else self.messages[max(self.shown - 1, 0) :]
+
+    @property
     def before(self) -> tuple[Message, ...]:
         """Everything before the current message."""
         return self.messages[:-1] if self.current else self.messages

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..types import Message
+from ..types import File, Message
 
 EMPTY = ""
 """The rolling digest of no messages."""
@@ -46,14 +46,14 @@ class Digester:
     def message(self, message: Message) -> str:
         """The digest of one message: a letter for its role, then the hash of what counts.
 
-        An assistant's name and files are left out: frameworks stamp the one, and keep the
-        other or not as they like, on an answer that came from the session itself.
+        An assistant's name is left out, and the files of a marked answer: frameworks stamp the
+        one, and keep the other or not as they like, on what came from the session itself.
         """
         text = message.text if message.remembered is None else message.remembered
         text = normalise(text)
         assistant = message.role == "assistant"
         kind = ""
-        if message.tool_calls or message.tool_call_id or (message.files and not assistant):
+        if message.tool_calls or message.tool_call_id or _files(message):
             kind, text = "+", json.dumps([text, *_attached(message)], sort_keys=True)
         name = "" if assistant or message.name is None else message.name
         head = f"{message.role}{kind}:{len(name)}:{name}:"
@@ -72,10 +72,14 @@ class Digester:
         return rolled
 
 
+def _files(message: Message) -> tuple[File, ...]:
+    ours = message.role == "assistant" and message.mark is not None
+    return () if ours else message.files
+
+
 def _attached(message: Message) -> tuple[object, ...]:
-    files = [] if message.role == "assistant" else message.files
     return (
-        [[file.name, file.content, file.url] for file in files],
+        [[file.name, file.content, file.url] for file in _files(message)],
         [[call.id, call.name, dict(call.arguments)] for call in message.tool_calls],
         message.tool_call_id,
         message.error,

@@ -155,8 +155,8 @@ def _create(keys: Keys, policy: Policy, slot: str, limit: int, now: float) -> Fl
             if attempt == 0 and isinstance(error, SessionLimitError):
                 yield Sleep(SHORT_WAIT)
             continue
-        yield refresh(keys.project, session.id, policy)
-        yield Vacate(keys.project, reserved)
+        if (yield refresh(keys.project, session.id, policy)):
+            yield Vacate(keys.project, reserved)  # else it stays, and stands for the session
         return Seat(session.id, provisional=False)
     return (yield from _full(keys, now))
 

@@ -19,11 +19,12 @@ def check_budget(history: History, policy: Policy) -> None:
         InvalidInputError: The instructions and the current message alone pass the budget.
     """
     current = len(history.current.text) if history.current else 0
-    size = current + len(history.instructions)
+    outputs = sum(replay.cost(message) for message in history.outputs)
+    size = current + outputs + len(history.instructions)
     if size > policy.replay_budget:
         raise InvalidInputError(
-            f"The instructions and the current message have {size:,} characters together, "
-            f"more than replay_budget={policy.replay_budget:,}.",
+            f"The instructions and the current message, or tool outputs, have {size:,} characters "
+            f"together, more than replay_budget={policy.replay_budget:,}.",
             advice="Shorten them, send long material as files, or raise replay_budget.",
         )
 

@@ -168,9 +168,15 @@ class _Turn:
             superseded = binding.superseded + binding.instructions_size
             if policy.on_instructions_change == "replay" or superseded > policy.replay_budget:
                 return _Why("instructions", "the instructions changed")
-        unheard = sum(replay.cost(self.history.messages[f.index]) for f in alignment.fresh[:-1])
-        if unheard > policy.replay_budget:
+        unheard = alignment.fresh[:-1] if self.history.current else alignment.fresh
+        messages = self.history.messages
+        if sum(replay.cost(messages[fresh.index]) for fresh in unheard) > policy.replay_budget:
             return _Why("misaligned", "more was added than replay_budget holds")
+        if binding.held < binding.covered.count and any(
+            fresh.before is not None and fresh.before >= binding.held and not fresh.summary
+            for fresh in alignment.fresh
+        ):
+            return _Why("misaligned", "something was added to what the replay had left out")
         return None
 
     # -- the session goes on -----------------------------------------------------------
@@ -181,7 +187,7 @@ class _Turn:
         reason = alignment.reason + ("; the instructions changed" if changed else "")
         decision = decision_of("continued", reason, speech, binding.generation, used)
         yield refresh(self.keys.project, str(binding.session_id), self.policy)
-        answer = yield from self._attempt(speech, binding.session_id, decision, binding)
+        answer = yield from self._attempt(speech, binding.session_id, decision, binding, again=True)
         if isinstance(answer, _Why):
             if answer.word == "gone":
                 yield Vacate(self.keys.project, str(binding.session_id))
@@ -199,6 +205,7 @@ class _Turn:
             instructions_size=len(self.history.instructions),
             superseded=binding.superseded + replaced,
             provisional=False,
+            plain=binding.plain and not changed and alignment.heard_no_more,
         )
         return (yield from self._remember(kept, answer, decision))
 
@@ -208,8 +215,13 @@ class _Turn:
         session_id: str | None,
         decision: Decision,
         binding: Binding | None,
+        *,
+        again: bool,
     ) -> Flow[Answer | _Why]:
-        """Send once on a session: an `Answer`, or why the turn must go to a new session."""
+        """Send once on a session: an `Answer`, or why the turn must go to a new session.
+
+        ``again`` is whether a turn that the server failed at may be sent once more.
+        """
         send = self._send(speech, session_id, decision)
         try:
             return (yield from exchange(send, self.call, self._shown))
@@ -221,6 +233,8 @@ class _Turn:
             )
             if fate == "gone":
                 return _Why("gone", "the session had expired")
+            if fate == "anew" and not again:
+                fate = "drop"
             yield self._still_held(str(session_id), longer=fate == "drop")
             if fate == "anew":
                 yield from self._wait_for(error)
@@ -321,14 +335,13 @@ class _Turn:
         generation = self._generation(binding) + 1
         decision = decision_of(self._kind(why), why.reason, speech, generation, 2)
         sent_at = yield Now()
-        answer = yield from self._attempt(speech, seat.session_id, decision, binding)
+        answer = yield from self._attempt(speech, seat.session_id, decision, binding, again=again)
         if isinstance(answer, _Why):
-            if again and answer.word == "failed":
+            if answer.word == "failed":
                 return (yield from self._anew(answer, binding, again=False))
-            if answer.word == "gone":
-                # It can't have been idle: something is wrong with sessions. Its slot stays taken.
-                full = notes.refused("full", now + notes.FULL_REMEMBERED)
-                yield ChangeNote(self.keys.project_note, full)
+            # It can't have been idle: something is wrong with sessions. Its slot stays taken.
+            full = notes.refused("full", now + notes.FULL_REMEMBERED)
+            yield ChangeNote(self.keys.project_note, full)
             return (
                 yield from self._stateless(
                     answer.reason, remember=True, binding=binding, speech=speech
@@ -406,13 +419,15 @@ class _Turn:
             yield refresh(self.keys.project, session_id, self.policy)
         digester = self.keys.digester
         covered = binding.covered.extended(digester, [_digest_of(digester, answer.text)])
+        plain = binding.plain and _is_plain(answer.reply)
         kept = replace(
             binding,
             id=self.call.ids.call,
             covered=covered,
+            plain=plain,
             tip_mark=self.keys.mark(self.call.ids.mark),
             answered_at=now,
-            keys=self.keys.kept(covered, plain=_is_plain(answer.reply)),
+            keys=self.keys.kept(covered, plain=plain),
         )
         if answer.cut:
             # The session holds more than was shown: it can't be continued.

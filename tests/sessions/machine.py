@@ -124,6 +124,9 @@ class Machine(RuleBasedStateMachine):
         self.scopes: dict[str, tuple[object, ...]] = {}
 
     def teardown(self) -> None:
+        # httpx leaves its own inner generators to the loop when a stream is left early.
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.close()
 
     def agent(self, context: Context) -> str:

@@ -52,9 +52,15 @@ def test_a_text_can_not_pass_for_a_text_with_a_file() -> None:
     assert DIGESTER.message(Message("user", text)) != DIGESTER.message(filed)
 
 
-def test_an_assistants_name_and_files_do_not_count() -> None:
-    answer = Message("assistant", "Done", name="bot", files=(File("a.txt", "x"),))
+def test_an_assistants_name_and_the_files_of_our_answers_do_not_count() -> None:
+    answer = Message("assistant", "Done", name="bot", files=(File("a.txt", "x"),), mark="m")
     assert DIGESTER.message(answer) == DIGESTER.message(Message("assistant", "Done"))
+
+
+def test_the_files_of_a_foreign_answer_do() -> None:
+    answer = Message("assistant", "Done", files=(File("a.txt", "x"),))
+    other = replace(answer, files=(File("a.txt", "y"),))
+    assert DIGESTER.message(answer) != DIGESTER.message(other)
 
 
 def test_an_assistants_words_and_calls_do() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from stewrd_integrations import StewrdClient, errors
 from stewrd_integrations.emulator.agent import Answer
 from stewrd_integrations.emulator.agent import File as AgentFile
-from stewrd_integrations.types import Done, Event, Message, Reply, Token
+from stewrd_integrations.types import Done, Event, Message, Reply, Token, ToolCall
 from tests.talks import Talk, grown
-from tests.worlds import Stage
+from tests.worlds import Stage, Unreachable
 
 
 def unreached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,3 +236,122 @@ def test_content_matches_again_after_a_refusal_that_kept_the_session(stage: Stag
         talk.say("two")
     talk.say("two")
     assert talk.way()[0] == "continued"
+
+
+def unmarked(talk: Talk) -> Talk:
+    """The same words without marks, as somebody else may show them."""
+    messages = [replace(message, mark=None) for message in talk.messages]
+    return Talk(talk.model, marks=False, system=talk.system, messages=messages)
+
+
+@pytest.mark.parametrize("way", ["file", "instructions", "summary"])
+def test_content_never_leads_to_a_session_that_knows_more(way: str) -> None:
+    made = Answer("Here.", files=(AgentFile("a.txt", "x"),))
+    stage = Stage.make(lambda context: made if context.message == "make" else "ok")
+    talk = Talk(stage.model(), system="Ada's card is 4242." if way == "instructions" else "")
+    talk.say("make" if way == "file" else "my pin is 1234")
+    talk.say("b")
+    talk.say("c")
+    if way == "summary":
+        talk.messages = [Message("user", "small talk"), *talk.messages[2:]]
+    talk.system = ""
+    talk.say("d")
+    other = unmarked(talk)
+    other.say("what do you know?")
+    assert other.way() == ("stateless", None)
+
+
+@pytest.mark.parametrize("method", ["put", "occupy", "vacate"])
+def test_an_answer_that_was_paid_for_is_not_lost_with_the_store(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    talk = grown(stage, on_store_error="error")
+
+    def fails(*_args: Any, **_named: Any) -> None:
+        raise OSError("the disk is full")
+
+    real = StewrdClient.perform
+
+    def perform(self: StewrdClient, *args: Any, **named: Any) -> Reply:
+        monkeypatch.setattr(stage.store, method, fails)
+        return real(self, *args, **named)
+
+    monkeypatch.setattr(StewrdClient, "perform", perform)
+    assert talk.say("pay").reply.message == "answer 4"
+
+
+def test_tool_outputs_are_never_cut(stage: Stage) -> None:
+    model = stage.model(replay_budget=500)
+    call = ToolCall("c1", "weather", {"q": "x"})
+    messages = [
+        Message("user", "weather?"),
+        Message("assistant", "", tool_calls=(call,)),
+        Message("tool", "R" * 600, tool_call_id="c1"),
+    ]
+    with pytest.raises(errors.InvalidInputError, match="tool outputs"):
+        model.answer(model.call(messages, {"conversation_id": "n"}))
+    assert stage.requests == []
+
+
+def test_what_is_added_to_what_was_left_out_is_replayed(stage: Stage) -> None:
+    past = [Message("user" if i % 2 == 0 else "assistant", f"m{i} ".ljust(20)) for i in range(8)]
+    talk = Talk(stage.model(replay_budget=260), "n", messages=past)
+    talk.say("q1")
+    assert talk.last is not None and talk.last.decision.omitted > 2
+    for place, text in ((2, "X1"), (4, "X2")):
+        talk.messages.insert(place, Message("user", text))
+        talk.say("next")
+        read = [said.text.strip() for said in stage.runs[-1].conversation.messages]
+        shown = [message.text.strip() for message in talk.messages[:-1]]
+        assert read == shown[len(shown) - len(read) :]
+
+
+def test_a_session_that_an_earlier_attempt_reached_is_nobody_elses(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = stage.model(max_retries=1)
+    patience = replace(model.client._settings.patience, jitter=lambda: 0.0)
+    model.client._settings.patience = patience
+    stage.fail_next("error", status=429, code="rate_limited")
+    transport: Any = model.client._own_http._transport  # type: ignore[union-attr]
+    real = transport.handle_request
+
+    def once_then_nobody(request: Any) -> Any:
+        answer = real(request)
+        if answer.status_code == 429:
+            monkeypatch.setattr(transport, "handle_request", Unreachable().handle_request)
+        return answer
+
+    monkeypatch.setattr(transport, "handle_request", once_then_nobody)
+    with pytest.raises(errors.NeverSentError) as caught:
+        Talk(model, "a", who={"tenant": "a"}).say("secret")
+    assert caught.value.sent
+    monkeypatch.undo()
+    Talk(model, "b", who={"tenant": "b"}).say("hi")
+    assert len(stage.world.sessions) == 2
+
+
+@pytest.mark.parametrize("turns", [0, 2])
+def test_a_refunded_run_is_repeated_once_only(stage: Stage, turns: int) -> None:
+    talk = grown(stage, turns, retry_on_compute_error=True)
+    before = len(stage.sent())
+    stage.fail_next("error", on="send", status=502, code="compute_error", times=9)
+    with pytest.raises(errors.ComputeError):
+        talk.say("pay")
+    assert len(stage.sent()) - before == 2
+
+
+def test_a_session_whose_slot_could_not_be_swapped_in_is_still_counted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = stage.model()
+    real = stage.store.occupy
+
+    def occupy(pool: str, slot: str, limit: int, ttl: float) -> bool:
+        if slot.startswith("id-"):
+            raise OSError("away for a moment")
+        return real(pool, slot, limit, ttl)
+
+    monkeypatch.setattr(stage.store, "occupy", occupy)
+    Talk(model, "a").say("hello")
+    assert len(stage.world.sessions) == len(stage.store.slots(model.client.project)) == 1

@@ -84,20 +84,6 @@ def test_what_a_window_leaves_out_is_covered(stage: Stage) -> None:
     assert stage.runs[-1].conversation.omitted > 0
 
 
-def test_a_message_put_in_before_what_was_left_out_is_said_in_front(stage: Stage) -> None:
-    talk = Talk(stage.model(session_message_limit=6, replay_budget=300), "ada")
-    while talk.last is None or not talk.last.decision.omitted:
-        talk.say(f"text {len(talk.messages)}")
-    omitted = talk.last.decision.omitted
-    talk.messages.insert(1, Message("assistant", "by the way"))
-    talk.say("next")
-    assert talk.way()[0] == "continued"
-    assert heard(stage) == [
-        ("assistant", "by the way"),
-        *((m.role, m.text) for m in talk.messages[omitted + 1 : -1]),
-    ]
-
-
 def test_a_recap_summarises_what_is_left_out(stage: Stage) -> None:
     seen: list[int] = []
 
