@@ -118,17 +118,15 @@ def drive(
                 else:
                     answer = hands.perform(effect)
             except GeneratorExit:
-                effect = flow.throw(Abandoned())
+                return  # the caller walked away: the turn hears of it below
             except BaseException as error:  # the turn must hear of everything
                 effect = flow.throw(error)
             else:
                 effect = flow.send(answer)
     except StopIteration as ended:
         yield ended.value
-    except Abandoned:
-        return
     finally:
-        # An interrupt may fall between two effects: then the turn has not heard of it yet.
+        # Also for an interrupt that fell between two effects, of which the turn has not heard.
         last = _LastWords(flow)
         for effect in last:
             last.answer = hands.perform(effect)
@@ -236,15 +234,13 @@ async def adrive(
                 else:
                     answer = await hands.perform(effect)
             except GeneratorExit:
-                effect = flow.throw(Abandoned())
+                return  # the caller walked away: the turn hears of it below
             except BaseException as error:  # the turn must hear of everything, cancellation too
                 effect = flow.throw(error)
             else:
                 effect = flow.send(answer)
     except StopIteration as ended:
         yield ended.value
-    except Abandoned:
-        return
     finally:
         last = _LastWords(flow)
         for effect in last:
