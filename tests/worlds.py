@@ -64,8 +64,9 @@ class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
 class WorldTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """Hands httpx's requests to a world, and does what its responses order."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._world = stage.world
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.read()
@@ -76,6 +77,9 @@ class WorldTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return self._answer(request)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        if self._stage.away:
+            self._stage.away -= 1
+            raise httpx.ConnectError("nobody is there")
         headers = {name.lower(): value for name, value in request.headers.items()}
         response = self._world.handle(
             Request(request.method, request.url.path, headers, request.content)
@@ -108,6 +112,7 @@ class Stage:
     world: World
     store: Store
     clock: Clock
+    away: int = 0  # how many requests will reach nobody
 
     @classmethod
     def make(cls, agent: Callable[..., Any] | None = None, **settings: Any) -> Stage:
@@ -125,7 +130,7 @@ class Stage:
 
     def model(self, **options: Any) -> Runtime:
         """A model object with options of its own."""
-        transport = WorldTransport(self.world)
+        transport = WorldTransport(self)
         given: dict[str, Any] = {
             "api_key": KEY,
             "base_url": ADDRESS,

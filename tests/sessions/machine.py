@@ -156,6 +156,10 @@ class Machine(RuleBasedStateMachine):
         kind, details = fault
         self.stage.fail_next(kind, on="message" if kind == "expire" else on, **details)
 
+    @rule(requests=st.integers(1, 2))
+    def nobody_will_be_reached(self, requests: int) -> None:
+        self.stage.away = requests
+
     @rule(fault=st.sampled_from(CREATE_FAULTS))
     def a_create_will_fail(self, fault: tuple[str, dict[str, Any]]) -> None:
         self.stage.fail_next(fault[0], on="create", **fault[1])
@@ -302,7 +306,7 @@ class Machine(RuleBasedStateMachine):
         before = talk.messages
         self.change(talk, (*before, Message("user", self.text(seed))))
         runs, requests = len(self.stage.runs), len(self.stage.requests)
-        healthy = not self.stage.world.pending_faults
+        healthy = not self.stage.world.pending_faults and not self.stage.away
         outcome: Outcome | None = None
         error: Exception | None = None
         walked_away = stream and abandon is not None
