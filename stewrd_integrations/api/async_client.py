@@ -18,7 +18,7 @@ from .credentials import ApiKey, KeySource
 from .events import EventDecoder, whole_as_events
 from .requests import HttpRequest, agent_request, post_message, post_session, post_tool_outputs
 from .responses import Answer, read_reply, read_session, too_long
-from .settings import Settings
+from .settings import Identified, Settings
 from .transport import (
     TRANSPORT_ERRORS,
     KeyAuth,
@@ -66,7 +66,7 @@ class AsyncEventStream(AsyncIterator[Event]):
         await self.aclose()
 
 
-class AsyncStewrdClient:
+class AsyncStewrdClient(Identified):
     """A client of the Stewrd API for asyncio; one serves any number of event loops.
 
     Args:
@@ -110,30 +110,6 @@ class AsyncStewrdClient:
             raise ConfigurationError("http_async_client must be an httpx.AsyncClient.")
         self._own_http = http_async_client
         self._closed = False
-
-    def __repr__(self) -> str:
-        # A debugger may show a client whose making was refused.
-        address = self.base_url if hasattr(self, "_settings") else "?"
-        return f"{type(self).__name__}(base_url={address!r}, api_key='**********')"
-
-    @property
-    def base_url(self) -> str:
-        """The API's address, without a trailing slash."""
-        return self._settings.base_url
-
-    @property
-    def project(self) -> str:
-        """A name for the project in stores; it does not give the key away."""
-        return self._settings.project
-
-    def identity(self) -> tuple[str, bytes]:
-        """`project` and `secret` of one and the same key, also where keys rotate."""
-        return self._settings.identity()
-
-    @property
-    def secret(self) -> bytes:
-        """32 bytes to key digests with, derived from the API key."""
-        return self._settings.secret
 
     async def run_agent(
         self,

@@ -76,6 +76,36 @@ class Settings:
         return self.identity()[1]
 
 
+class Identified:
+    """What both clients tell about themselves, none of which gives the key away."""
+
+    _settings: Settings
+
+    def __repr__(self) -> str:
+        # A debugger may show a client whose making was refused.
+        address = self.base_url if hasattr(self, "_settings") else "?"
+        return f"{type(self).__name__}(base_url={address!r}, api_key='**********')"
+
+    @property
+    def base_url(self) -> str:
+        """The API's address, without a trailing slash."""
+        return self._settings.base_url
+
+    @property
+    def project(self) -> str:
+        """A name for the project in stores; it does not give the key away."""
+        return self._settings.project
+
+    def identity(self) -> tuple[str, bytes]:
+        """`project` and `secret` of one and the same key, also where keys rotate."""
+        return self._settings.identity()
+
+    @property
+    def secret(self) -> bytes:
+        """32 bytes to key digests with, derived from the API key."""
+        return self._settings.secret
+
+
 @cache
 def user_agent() -> str:
     """How the package names itself to the server."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from .errors import ERRORS, UNLISTED, Form, Refusal
 
@@ -24,7 +24,7 @@ Kind = Literal[
 On = Literal["message", "create", "agent", "send", "any"]
 Road = Literal["message", "create", "agent", "tool_outputs"]
 
-KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _ROADS: dict[str, set[str]] = {
     "message": {"message"},

@@ -262,6 +262,7 @@ def _protocol(lines: _Lines) -> type[H11Protocol]:
     """
 
     class Protocol(H11Protocol):
+        # uvicorn narrows the type of asyncio's protocol, and so does this.
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             self._line = transport
             lines.add(transport)
