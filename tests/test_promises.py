@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import random
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from llama_index.core.base.llms.types import DocumentBlock, TextBlock
+from llama_index.core.llms import ChatMessage
 
 from stewrd_integrations import drivers
 from stewrd_integrations.emulator import Context, Emulator
@@ -294,3 +298,77 @@ def test_a_session_may_be_asked_for_by_each_call(
     talk.who = {"sessions": "always"}
     assert talk.say("two") == "replayed"
     assert talk.say("three") == "continued"
+
+
+def beside(talk: Talk, **who: Any) -> Talk:
+    """Somebody else on the same model, with the same words to begin with."""
+    messages: Any = list(talk.messages)
+    return type(talk)(talk.model, talk.loop, who=who, messages=messages)  # type: ignore[arg-type]
+
+
+def test_a_thread_copied_under_another_name(make: Maker, emulator: Emulator, loop: Loop) -> None:
+    talk = make(emulator, loop)
+    talk.who = {"conversation_id": "ada"}
+    talk.say("one")
+    talk.say("two")
+    copy = beside(talk, conversation_id="bob")
+    copy.say("mine")
+    assert heard(emulator) == asked(copy)
+    talk.say("three")
+    assert heard(emulator) == asked(talk)
+    assert copy.told["session_id"] != talk.told["session_id"]
+
+
+def test_the_same_words_under_other_instructions(
+    make: Maker, emulator: Emulator, loop: Loop
+) -> None:
+    talk = make(emulator, loop)
+    talk.system = "The user is Ada."
+    talk.say("one")
+    talk.forget_marks()
+    other = beside(talk)
+    other.system = "The user is Bob."
+    other.say("who am I?")
+    assert emulator.runs[-1].conversation.instructions == "The user is Bob."
+    assert other.told["session_id"] != talk.told["session_id"]
+
+
+def test_a_guessed_name_with_a_guessed_answer(make: Maker, loop: Loop) -> None:
+    with Emulator(agent=lambda context: "Yes.") as emulator:
+        talk = make(emulator, loop)
+        talk.who = {"conversation_id": "ada"}
+        talk.say("my secret is 42")
+        talk.say("keep it")
+        thief = beside(talk, conversation_id="ada")
+        thief.messages = []
+        thief.add("assistant", "Yes.")
+        thief.say("what is it?")
+        assert heard(emulator) == asked(thief)
+        assert thief.told["session_id"] != talk.told["session_id"]
+        assert talk.say("go on") == "continued"
+
+
+def filed(make: Maker, content: str) -> Any:
+    """A question about a file, in the framework's own message."""
+    if make is FRAMEWORKS[0]:
+        block = {"type": "text-plain", "mime_type": "text/plain", "title": "a.txt", "text": content}
+        return HumanMessage([{"type": "text", "text": "read it"}, block])
+    document = DocumentBlock(data=b64encode(content.encode()), title="a.txt")
+    return ChatMessage(role="user", blocks=[TextBlock(text="read it"), document])
+
+
+def test_the_same_words_about_another_file(make: Maker, emulator: Emulator, loop: Loop) -> None:
+    talk = make(emulator, loop)
+    mine, others = filed(make, "mine"), filed(make, "another's")
+    shown: list[Any] = [mine]
+    if make is FRAMEWORKS[0]:
+        answer: Any = AIMessage(talk.model.invoke(shown).text)  # type: ignore[union-attr]
+    else:
+        reply = talk.model.chat(shown).message  # type: ignore[union-attr]
+        answer = ChatMessage(reply.content, role="assistant")
+    session = emulator.runs[-1].session_id
+    assert session is not None
+    talk.messages = [others, answer]
+    talk.say("and now")
+    assert talk.told["session_id"] != session
+    assert [file.content for file in emulator.runs[-1].files] == ["another's"]
