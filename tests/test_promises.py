@@ -311,12 +311,13 @@ def test_a_thread_copied_under_another_name(make: Maker, emulator: Emulator, loo
     talk.who = {"conversation_id": "ada"}
     talk.say("one")
     talk.say("two")
+    session = talk.told["session_id"]
     copy = beside(talk, conversation_id="bob")
     copy.say("mine")
     assert heard(emulator) == asked(copy)
-    talk.say("three")
+    assert copy.told["session_id"] != session
+    assert talk.say("three") == "continued"
     assert heard(emulator) == asked(talk)
-    assert copy.told["session_id"] != talk.told["session_id"]
 
 
 def test_the_same_words_under_other_instructions(
