@@ -10,9 +10,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_IDS = (
+_DIFFERS = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<uuid>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<mark>"),
+    (re.compile(r'(?<="duration_ms": )\d+'), "<milliseconds>"),
 )
 
 
@@ -38,7 +39,7 @@ def blocks() -> list[Block]:
 
 def masked(text: str) -> str:
     """The text without what differs from run to run."""
-    for pattern, name in _IDS:
+    for pattern, name in _DIFFERS:
         text = pattern.sub(name, text)
     return text.strip()
 
