@@ -11,12 +11,12 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from .api import AsyncStewrdClient, StewrdClient
-from .errors import InterruptedStreamError, StoreError
+from .errors import ConfigurationError, InterruptedStreamError, StoreError
 from .sessions.binding import Binding
 from .sessions.call import Outcome
 from .sessions.effects import (
@@ -50,7 +50,11 @@ T = TypeVar("T")
 WARN_AGAIN = 1_800.0
 """Seconds after which the same warning is worth saying again."""
 
+STORE_CHANCES = 2
+"""Failures after which a turn leaves the store alone: each may have cost it a time-out."""
+
 _warned: dict[tuple[str, str], float] = {}
+_last_words: set[asyncio.Task[None]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,11 @@ class Surroundings:
         """Raise or pass over a failure of the store, as the user chose.
 
         Never raised once something was ``sent``: an answer that was paid for, or the error that
-        says so, is worth more than the news of the store.
+        says so, is worth more than the news of the store. A store that is set up wrongly is
+        no failure: it would stay so, and nobody would notice.
         """
+        if isinstance(error, ConfigurationError) and not sent:
+            raise error
         if self.store_errors == "error" and not sent:
             if isinstance(error, StoreError):
                 raise error
@@ -127,32 +134,38 @@ def drive(
         yield ended.value
     finally:
         # Also for an interrupt that fell between two effects, of which the turn has not heard.
-        last = _LastWords(flow)
+        last = _LastWords(flow, Abandoned())
         for effect in last:
             last.answer = hands.perform(effect)
         hands.close()
 
 
 class _LastWords:
-    """The effects that a turn asks for once it is abandoned, none if it has ended."""
+    """The effects that a turn asks for once it is given up, none if it has ended."""
 
-    def __init__(self, flow: Flow[Outcome]) -> None:
+    def __init__(self, flow: Flow[Outcome], why: BaseException) -> None:
         self._flow = flow
+        self._why = why
         self._told = False
         self.answer: Any = None
 
     def __iter__(self) -> _LastWords:
         return self
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the turn has not ended yet."""
+        return inspect.getgeneratorstate(self._flow) == inspect.GEN_SUSPENDED
+
     def __next__(self) -> Effect:
-        if inspect.getgeneratorstate(self._flow) != inspect.GEN_SUSPENDED:
+        if not self.wanted:
             raise StopIteration
         try:
             if self._told:
                 return self._flow.send(self.answer)
             self._told = True
-            return self._flow.throw(Abandoned())
-        except Abandoned:
+            return self._flow.throw(self._why)
+        except (Abandoned, asyncio.CancelledError):
             raise StopIteration from None
 
 
@@ -162,6 +175,7 @@ class _Hands:
         self._around = around
         self._stream: Any = None
         self._sent = False
+        self._store_failures = 0
 
     def close(self) -> None:
         if self._stream is not None:
@@ -194,9 +208,12 @@ class _Hands:
 
     def _ask_store(self, effect: Effect) -> Any:
         method, arguments = _request_of(effect)
+        if self._store_failures >= STORE_CHANCES:
+            return _nothing(effect)
         try:
             return getattr(self._around.store, method)(*arguments)
         except Exception as error:
+            self._store_failures += 1
             return self._around.store_failed(error, _nothing(effect), sent=self._sent)
 
 
@@ -235,17 +252,37 @@ async def adrive(
                     answer = await hands.perform(effect)
             except GeneratorExit:
                 return  # the caller walked away: the turn hears of it below
-            except BaseException as error:  # the turn must hear of everything, cancellation too
+            except asyncio.CancelledError as cancelled:
+                await _out_of_reach(_finish(_LastWords(flow, cancelled), hands))
+                raise
+            except BaseException as error:  # the turn must hear of everything
                 effect = flow.throw(error)
             else:
                 effect = flow.send(answer)
     except StopIteration as ended:
         yield ended.value
     finally:
-        last = _LastWords(flow)
-        for effect in last:
-            last.answer = await hands.perform(effect)
+        last = _LastWords(flow, Abandoned())
+        if last.wanted:
+            await _out_of_reach(_finish(last, hands))
         await hands.close()
+
+
+async def _finish(last: _LastWords, hands: _AsyncHands) -> None:
+    for effect in last:
+        last.answer = await hands.perform(effect)
+
+
+async def _out_of_reach(work: Coroutine[Any, Any, None]) -> None:
+    """Do something to its end, however often the caller's task is cancelled meanwhile.
+
+    A cancelled scope of anyio cancels every further await, so a networked store would never
+    hear that a name is free again.
+    """
+    task = asyncio.ensure_future(work)
+    _last_words.add(task)  # the loop itself holds tasks weakly
+    task.add_done_callback(_last_words.discard)
+    await asyncio.shield(task)
 
 
 class _AsyncHands:
@@ -254,6 +291,7 @@ class _AsyncHands:
         self._around = around
         self._stream: Any = None
         self._sent = False
+        self._store_failures = 0
 
     async def close(self) -> None:
         if self._stream is not None:
@@ -287,9 +325,12 @@ class _AsyncHands:
 
     async def _ask_store(self, effect: Effect) -> Any:
         method, arguments = _request_of(effect)
+        if self._store_failures >= STORE_CHANCES:
+            return _nothing(effect)
         try:
             return await getattr(self._around.store, f"a{method}")(*arguments)
         except Exception as error:
+            self._store_failures += 1
             return self._around.store_failed(error, _nothing(effect), sent=self._sent)
 
 
@@ -308,7 +349,7 @@ def rehearse(flow: Flow[Outcome], around: Surroundings) -> Send:
     effect = next(flow)
     while not isinstance(effect, Send):
         effect = flow.send(looks.answer(effect))
-    send, last = effect, _LastWords(flow)
+    send, last = effect, _LastWords(flow, Abandoned())
     for effect in last:
         last.answer = looks.answer(effect)
     return send

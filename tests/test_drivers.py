@@ -9,6 +9,7 @@ import time
 from contextlib import aclosing
 from typing import Any
 
+import anyio
 import pytest
 
 from stewrd_integrations import drivers, errors
@@ -185,6 +186,74 @@ async def test_a_failing_store_can_be_an_error(on_loop: bool) -> None:
     stage = Stage.make(lambda context: "ok")
     talk = Talk(stage.model(store=Broken("note", "anote"), on_store_error="error"), "ada")
     with pytest.raises(errors.StoreError):
+        await talk.asay("hi") if on_loop else talk.say("hi")
+    assert stage.requests == []
+
+
+class Far(MemoryStore):
+    """Answers the event loop only after a moment, as one behind a socket does."""
+
+    calls = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        method = super().__getattribute__(name)
+        if name not in {f"a{method}" for method in METHODS}:
+            return method
+
+        async def later(*args: Any) -> Any:
+            Far.calls += 1
+            await asyncio.sleep(0.01)
+            return await method(*args)
+
+        return later
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_scope_that_cancels_every_await_still_frees_the_name(stream: bool) -> None:
+    """Frameworks on anyio (Starlette) cancel again and again until the task has gone."""
+    with Emulator(chunk_delay=0.05) as emulator:
+        store = Far()
+        model = Runtime(Options(api_key=emulator.api_key, base_url=emulator.url, store=store))
+        talk = Talk(model, "ada")
+        await talk.asay("hello")
+        emulator.fail_next("slow", on="message", seconds=30.0)
+        with anyio.move_on_after(0.3):
+            await (talk.astream("more") if stream else talk.asay("more"))
+        await asyncio.sleep(0.1)
+        await talk.asay("again")
+        assert talk.way()[0] == "replayed", talk.way()
+        await model.aclose()
+
+
+async def test_a_store_that_is_away_is_not_asked_for_ever() -> None:
+    """Each question may cost a time-out, and a turn asks a dozen."""
+    stage = Stage.make(lambda context: "ok")
+    asked: list[str] = []
+
+    class Away(MemoryStore):
+        def __getattribute__(self, name: str) -> Any:
+            if name.removeprefix("a") in METHODS or name in METHODS:
+                asked.append(name)
+                raise TimeoutError
+            return super().__getattribute__(name)
+
+    talk = Talk(stage.model(store=Away()), "ada")
+    talk.say("one")
+    assert 0 < len(asked) <= drivers.STORE_CHANCES
+    await talk.asay("two")
+    assert len(asked) <= 2 * drivers.STORE_CHANCES
+
+
+@pytest.mark.parametrize("on_loop", [False, True])
+async def test_a_store_that_is_set_up_wrongly_is_told_at_once(on_loop: bool) -> None:
+    stage = Stage.make(lambda context: "ok")
+
+    class Foreign(MemoryStore):
+        def note(self, *args: Any) -> Any:
+            raise errors.ConfigurationError("The file is something else's.")
+
+    talk = Talk(stage.model(store=Foreign()), "ada")
+    with pytest.raises(errors.ConfigurationError, match="something else"):
         await talk.asay("hi") if on_loop else talk.say("hi")
     assert stage.requests == []
 

@@ -35,9 +35,15 @@ TWICE = 2
 
 @dataclass(frozen=True, slots=True)
 class NoSeat:
-    """No session can be had: the turn goes stateless."""
+    """No session can be had: the turn goes stateless.
+
+    Attributes:
+        reason: Why.
+        told: The user was warned of it already.
+    """
 
     reason: str
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,8 @@ def open_session(
     if isinstance(seat, NoSeat) and not provisional:
         if policy.on_session_limit == "error":
             raise SessionLimitError(f"No session can be opened: {seat.reason}.", sent=False)
-        yield Warn("no session", f"{seat.reason}; the turn is answered without a session")
+        if not seat.told:
+            yield Warn("no session", f"{seat.reason}; the turn is answered without a session")
     return seat
 
 
@@ -117,7 +124,7 @@ def _open_new(
 ) -> Flow[Seat | NoSeat]:
     note = yield ReadNote(keys.project_note)
     if note.get(notes.FAILED):
-        return NoSeat("the store failed")
+        return NoSeat("the store failed", told=True)
     if note.get("plan", 0.0) > now:
         return NoSeat("the plan does not allow sessions")
     if note.get("full", 0.0) > now:
