@@ -1,12 +1,14 @@
-"""What every store does: six small things, in both colours.
+"""What every store does: a few small things, in both colours.
 
 A store holds bindings, the project's slots and notes for all workers that share it. `take` is
 the fence that keeps two calls off one session: a binding that was popped is nobody else's.
+For the memory classes it also keeps transcripts, as lines of text that it does not look into.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from ..sessions.binding import Binding
@@ -41,6 +43,15 @@ class Store(Protocol):
     def note(self, key: str, change: Callable[[NoteState], NoteState] | None = None) -> NoteState:
         """Read a note, or change it atomically and read the result."""
 
+    def append(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
+        """Add lines to a conversation's transcript, or put them in its place, atomically."""
+
+    def load(self, conversation: str) -> list[str]:
+        """A conversation's transcript, empty if there is none."""
+
+    def clear(self, conversation: str) -> None:
+        """Forget a conversation's transcript."""
+
     async def atake(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
         """`take` for the event loop."""
 
@@ -63,3 +74,46 @@ class Store(Protocol):
         self, key: str, change: Callable[[NoteState], NoteState] | None = None
     ) -> NoteState:
         """`note` for the event loop."""
+
+    async def aappend(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
+        """`append` for the event loop."""
+
+    async def aload(self, conversation: str) -> list[str]:
+        """`load` for the event loop."""
+
+    async def aclear(self, conversation: str) -> None:
+        """`clear` for the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something that a store keeps for a time.
+
+    Attributes:
+        name: The conversation of a transcript, or the id of a binding.
+        left: Seconds until it ages out; None if it never does.
+        lines: Lines of a transcript.
+        binding: The binding.
+    """
+
+    name: str
+    left: float | None
+    lines: int = 0
+    binding: Binding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All that a store holds, for people who look after it.
+
+    Attributes:
+        bindings: The live bindings.
+        pools: The live slots of each pool, each with the seconds until it lapses.
+        notes: How many notes there are.
+        transcripts: The transcripts.
+    """
+
+    bindings: tuple[Kept, ...]
+    pools: dict[str, dict[str, float]]
+    notes: int
+    transcripts: tuple[Kept, ...]

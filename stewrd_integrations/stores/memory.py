@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from weakref import WeakSet
 
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
+from .base import Inventory, Kept
+from .settings import checked_ttl
 
 SWEEP_EVERY = 256
 """Writes between two sweeps: what has expired leaves without a background thread."""
@@ -19,14 +22,20 @@ _STORES: WeakSet[MemoryStore] = WeakSet()
 
 
 class MemoryStore:
-    """Bindings, slots and notes in this process.
+    """Bindings, slots, notes and transcripts in this process.
 
     Args:
         clock: Seconds since the epoch; another one is for tests.
+        transcript_ttl: Seconds that a transcript is kept after its last line; None keeps it
+            as long as the process lives.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.time, *, transcript_ttl: float | None = None
+    ) -> None:
         self._clock = clock
+        self._transcript_ttl = checked_ttl(transcript_ttl)
+        self._transcripts: dict[str, tuple[list[str], float]] = {}
         self._lock = threading.Lock()
         self._bindings: dict[str, tuple[Binding, float]] = {}
         self._by_key: dict[str, list[str]] = {}
@@ -103,6 +112,46 @@ class MemoryStore:
                 self._notes[key] = (note, self._clock() + DAY)
             return note
 
+    def append(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
+        """Add lines to a transcript, or put them in its place."""
+        with self._lock:
+            self._sweep_now_and_then()
+            before = [] if replace else self._lines(conversation)
+            ttl = math.inf if self._transcript_ttl is None else self._transcript_ttl
+            self._transcripts[conversation] = ([*before, *lines], self._clock() + ttl)
+
+    def load(self, conversation: str) -> list[str]:
+        """A conversation's transcript."""
+        with self._lock:
+            return list(self._lines(conversation))
+
+    def clear(self, conversation: str) -> None:
+        """Forget a conversation's transcript."""
+        with self._lock:
+            self._transcripts.pop(conversation, None)
+
+    def inventory(self) -> Inventory:
+        """All that the store holds."""
+        with self._lock:
+            now = self._clock()
+            return Inventory(
+                bindings=tuple(
+                    Kept(id_, until - now, binding=binding)
+                    for id_, (binding, until) in self._bindings.items()
+                    if until > now
+                ),
+                pools={
+                    pool: {slot: until - now for slot, until in slots.items() if until > now}
+                    for pool, slots in self._pools.items()
+                },
+                notes=sum(until > now for _, until in self._notes.values()),
+                transcripts=tuple(
+                    Kept(name, None if math.isinf(until) else until - now, lines=len(lines))
+                    for name, (lines, until) in self._transcripts.items()
+                    if until > now
+                ),
+            )
+
     async def atake(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
         """`take`; it never waits for anything."""
         return self.take(keys, unique)
@@ -132,6 +181,22 @@ class MemoryStore:
     ) -> NoteState:
         """`note`; it never waits for anything."""
         return self.note(key, change)
+
+    async def aappend(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
+        """`append`; it never waits for anything."""
+        self.append(conversation, lines, replace)
+
+    async def aload(self, conversation: str) -> list[str]:
+        """`load`; it never waits for anything."""
+        return self.load(conversation)
+
+    async def aclear(self, conversation: str) -> None:
+        """`clear`; it never waits for anything."""
+        self.clear(conversation)
+
+    def _lines(self, conversation: str) -> list[str]:
+        lines, until = self._transcripts.get(conversation, ([], 0.0))
+        return lines if until > self._clock() else []
 
     def _forget_bindings(self) -> None:
         # Parent and child would both hold them, and so continue the same sessions.
@@ -168,6 +233,8 @@ class MemoryStore:
             self._remove(id_)
         for key in [key for key, (_, until) in self._notes.items() if until <= now]:
             del self._notes[key]
+        for name in [name for name, (_, until) in self._transcripts.items() if until <= now]:
+            del self._transcripts[name]
 
 
 def _after_fork() -> None:

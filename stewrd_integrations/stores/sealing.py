@@ -1,0 +1,128 @@
+"""Transcripts at rest: as they are, or encrypted with Fernet (the `cryptography` package)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+from pydantic import SecretStr
+
+from ..errors import ConfigurationError, StoreError
+
+EncryptionKey: TypeAlias = "str | bytes | SecretStr"
+MARK = "fernet:"
+"""Begins a line that is encrypted. A line of a transcript is JSON and never begins so."""
+
+
+class Sealer(Protocol):
+    """Turns the lines of a transcript into what is kept, and back."""
+
+    def seal(self, line: str) -> str:
+        """The line as it is kept."""
+
+    def open(self, kept: str) -> str:
+        """The line that was kept.
+
+        Raises:
+            StoreError: It can't be read with the keys at hand.
+        """
+
+    def renew(self, kept: str) -> str:
+        """What was kept, sealed anew with the newest key."""
+
+
+class Plain:
+    """Keeps lines as they are."""
+
+    def seal(self, line: str) -> str:
+        """The line itself."""
+        return line
+
+    def open(self, kept: str) -> str:
+        """The line itself, unless it is encrypted."""
+        if kept.startswith(MARK):
+            raise StoreError(
+                "A transcript is encrypted, and the store was opened without a key.",
+                advice="Open the store with encryption_key=.",
+            )
+        return kept
+
+    def renew(self, kept: str) -> str:
+        """The line itself, unless it is encrypted."""
+        return self.open(kept)
+
+
+class Sealed:
+    """Encrypts lines with the first of its keys, and reads them with any.
+
+    Lines that were kept before there was a key are read as they are.
+    """
+
+    def __init__(self, keys: Sequence[EncryptionKey]) -> None:
+        self._fernet = _fernet(keys)
+
+    def seal(self, line: str) -> str:
+        """The line, encrypted."""
+        token: bytes = self._fernet.encrypt(line.encode("utf-8", "surrogatepass"))
+        return MARK + token.decode("ascii")
+
+    def open(self, kept: str) -> str:
+        """The line, decrypted."""
+        if not kept.startswith(MARK):
+            return kept
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - an extra
+
+        try:
+            line: bytes = self._fernet.decrypt(kept[len(MARK) :])
+        except InvalidToken:
+            raise StoreError(
+                "A transcript can't be decrypted with the keys at hand.",
+                advice="Pass the key that it was written with too: encryption_key=[new, old].",
+            ) from None
+        return line.decode("utf-8", "surrogatepass")
+
+    def renew(self, kept: str) -> str:
+        """The line, encrypted with the first key."""
+        return self.seal(self.open(kept))
+
+
+def sealer(key: EncryptionKey | Sequence[EncryptionKey] | None) -> Sealer:
+    """What keeps the lines of transcripts.
+
+    Args:
+        key: A Fernet key (44 characters, as ``Fernet.generate_key()`` makes them), or several:
+            the first encrypts, and all of them decrypt, so that keys can be changed. None
+            keeps transcripts as they are.
+
+    Raises:
+        ConfigurationError: A key is malformed (it is not shown), or `cryptography` is missing.
+    """
+    if key is None:
+        return Plain()
+    keys = [key] if isinstance(key, (str, bytes, SecretStr)) else list(key)
+    if not keys:
+        raise ConfigurationError(
+            "encryption_key is an empty list.", advice="Pass one key at least, or None."
+        )
+    return Sealed(keys)
+
+
+def _fernet(keys: Sequence[EncryptionKey]) -> Any:
+    try:
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigurationError(
+            "encryption_key= needs the cryptography package.",
+            advice='Install "stewrd-integrations[encryption]".',
+        ) from None
+    try:
+        return MultiFernet([Fernet(_plain(key)) for key in keys])
+    except (ValueError, TypeError):
+        raise ConfigurationError(
+            "encryption_key is not a Fernet key.",
+            advice="Make one with cryptography.fernet.Fernet.generate_key().",
+        ) from None
+
+
+def _plain(key: EncryptionKey) -> str | bytes:
+    return key.get_secret_value() if isinstance(key, SecretStr) else key
