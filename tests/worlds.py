@@ -6,7 +6,6 @@ transport that hands its requests to the emulator's pure world.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -168,6 +167,6 @@ class Stage:
 def stored_text(store: MemoryStore) -> str:
     """All that a memory store keeps, as text."""
     bindings = [binding.to_json() for binding, _ in store._bindings.values()]
-    notes = [json.dumps(note) for note, _ in store._notes.values()]
+    notes = [note for note, _ in store._notes.values()]
     keys = list(store._by_key) + list(store._notes)
     return "\n".join(bindings + notes + keys)

@@ -1,34 +1,36 @@
-"""Where bindings, slots and notes are kept."""
+"""Where bindings, slots, notes and transcripts are kept."""
 
 from __future__ import annotations
 
-import os
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigurationError
-from .base import Store
+from .base import Inventory, Kept, Store
 from .memory import MemoryStore
+from .opening import open_store
 
-__all__ = ["MemoryStore", "Store", "open_store"]
+if TYPE_CHECKING:
+    from .redis import RedisStore
+    from .sqlite import SQLiteStore
 
-_SHARED = MemoryStore()
+__all__ = [
+    "Inventory",
+    "Kept",
+    "MemoryStore",
+    "RedisStore",
+    "SQLiteStore",
+    "Store",
+    "open_store",
+]
 
 
-def open_store(url: str | None = None) -> Store:
-    """Open a store by its URL.
+def __getattr__(name: str) -> Any:
+    # Imported when they are asked for: most programs use one kind of store.
+    if name == "RedisStore":
+        from .redis import RedisStore  # noqa: PLC0415 - see above
 
-    Args:
-        url: ``memory://`` is the one store of this process, shared by everything in it.
-            None takes ``STEWRD_STORE`` from the environment, else ``memory://``.
+        return RedisStore
+    if name == "SQLiteStore":
+        from .sqlite import SQLiteStore  # noqa: PLC0415 - see above
 
-    Raises:
-        ConfigurationError: The URL names no known kind of store.
-    """
-    url = url if url is not None else os.environ.get("STEWRD_STORE") or "memory://"
-    if url == "memory://":
-        return _SHARED
-    scheme = url.partition("://")[0] if "://" in url else ""
-    # The URL itself may hold a password, so only its scheme is shown.
-    raise ConfigurationError(
-        f"The store's URL has an unknown scheme ({scheme!r}).",
-        advice='Use "memory://", or pass a store object.',
-    )
+        return SQLiteStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import threading
@@ -40,7 +41,7 @@ class MemoryStore:
         self._bindings: dict[str, tuple[Binding, float]] = {}
         self._by_key: dict[str, list[str]] = {}
         self._pools: dict[str, dict[str, float]] = {}
-        self._notes: dict[str, tuple[NoteState, float]] = {}
+        self._notes: dict[str, tuple[str, float]] = {}
         self._writes = 0
         _STORES.add(self)
 
@@ -104,12 +105,13 @@ class MemoryStore:
         """Read a note, or change it and read the result."""
         with self._lock:
             self._sweep_now_and_then()
-            note, until = self._notes.get(key, ({}, 0.0))
-            if until <= self._clock():
-                note = {}
+            # As JSON, as in any other store: nobody changes what is kept but by a change.
+            kept, until = self._notes.get(key, ("{}", 0.0))
+            note: NoteState = json.loads(kept) if until > self._clock() else {}
             if change is not None:
-                note = change(note)
-                self._notes[key] = (note, self._clock() + DAY)
+                kept = json.dumps(change(note))
+                self._notes[key] = (kept, self._clock() + DAY)
+                note = json.loads(kept)
             return note
 
     def append(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:

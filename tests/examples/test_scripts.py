@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from stewrd_integrations.emulator import Emulator
+from tests import redis_server
 
 from .readme import ROOT
 
@@ -21,7 +22,7 @@ def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env={**kept, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", **environment},
         encoding="utf-8",
         capture_output=True,
-        timeout=25,
+        timeout=90,  # the machine may be busy
         check=False,
     )
 
@@ -149,3 +150,17 @@ def test_a_wrong_key_is_told_without_a_traceback(script: str, key: str, emulator
     assert "STEWRD_API_KEY" in done.stderr
     assert "Traceback" not in done.stderr
     assert key not in done.stdout + done.stderr
+
+
+def test_four_workers_serve_one_conversation_over_redis() -> None:
+    redis_server.require()
+    text = output("redis_workers.py")
+    rows = re.findall(r"^(\d) .*?(opened|continued|stateless|replayed) +(\S+)$", text, re.MULTILINE)
+    assert [worker for worker, _, _ in rows] == ["1", "2", "3", "4", "1", "2", "3", "4"]
+    turns = [turn for _, turn, _ in rows]
+    assert turns == ["opened", *["continued"] * 3, "stateless", "replayed", *["continued"] * 2]
+    assert len({session for _, _, session in rows[:4]}) == 1
+    assert text.count("Your name is Ada.") == 5
+    assert "2 sessions were opened by 4 workers." in text
+    assert "2 of 10 used, 8 free, 0 without a known session" in text
+    assert "Bindings (1)" in text

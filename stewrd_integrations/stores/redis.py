@@ -1,0 +1,447 @@
+"""The store of several machines: Redis 6.2 or newer, or Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import re
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from ..errors import ConfigurationError, StoreError
+from ..sessions.binding import DAY, Binding
+from ..sessions.effects import NoteState
+from . import redis_scripts as scripts
+from .base import Inventory, Kept
+from .redis_connections import Connections, foreign
+from .redis_scripts import Request, Script, Word
+from .sealing import EncryptionKey, sealer
+from .settings import LAYOUT, checked_namespace, checked_ttl
+
+CENTURY = 100 * 365 * DAY
+TRIES = 100
+BATCH = 500
+"""Keys that one command of an inventory may name."""
+
+
+class RedisStore:
+    """Bindings, slots, notes and transcripts in a Redis that all workers share.
+
+    Bindings that an earlier run of the server, or another line of its replication history, has
+    written are not taken: after a restart from an old dump, or a failover to a replica that
+    lagged behind, they may have been taken before. Such conversations are replayed. So the
+    server must let its user read INFO. Set ``maxmemory-policy noeviction``: a Redis that evicts
+    keys forgets transcripts.
+
+    Commands are never repeated by themselves, whatever the URL says, since a repeated pop would
+    lose a binding. A pickled store carries the URL, with the password if there is one in it.
+
+    Args:
+        url: ``redis://user:password@host:6379/0``, ``rediss://`` (TLS) or ``unix:///path``; its
+            query is redis-py's.
+        namespace: Keeps applications that share a server apart.
+        encryption_key: A Fernet key, or several of which the first encrypts: transcripts are
+            then encrypted at rest. The names of conversations are not.
+        transcript_ttl: Seconds that a transcript is kept after its last line; None keeps it.
+        timeout: Seconds to connect, and for each command, unless the URL's query says otherwise.
+
+    Raises:
+        ConfigurationError: The URL, which is not shown, or a setting can't be used, or the
+            redis package is missing. Nothing is connected before the first use.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "default",
+        encryption_key: EncryptionKey | Sequence[EncryptionKey] | None = None,
+        transcript_ttl: float | None = None,
+        timeout: float = 1.0,
+    ) -> None:
+        self._settings = (url, namespace, transcript_ttl, timeout)
+        self._encrypts = encryption_key is not None
+        self._namespace = checked_namespace(namespace)
+        self._sealer = sealer(encryption_key)
+        ttl = checked_ttl(transcript_ttl)
+        self._transcript_ttl = 0 if ttl is None else _milliseconds(ttl)
+        self._start = f"stewrd:{{{self._namespace}}}:"
+        self._connections = Connections(url, timeout)
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self._connections!r}, namespace={self._namespace!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self._encrypts:
+            raise ConfigurationError(
+                "A store with an encryption key can't be pickled: the key would lie in the pickle.",
+                advice="Open the store anew where it is needed, with open_store().",
+            )
+        return _rebuilt, self._settings
+
+    # -- bindings ------------------------------------------------------------------------
+
+    def take(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
+        """Pop a binding by the first key that hits."""
+        while found := self._run(self._take(keys, unique)):
+            binding = _binding(found[0])
+            if binding is not None:
+                return binding
+        return None
+
+    async def atake(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
+        """`take` for the event loop."""
+        while found := await self._arun(self._take(keys, unique)):
+            binding = _binding(found[0])
+            if binding is not None:
+                return binding
+        return None
+
+    def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
+        """The bindings that repeated takes would pop."""
+        return _bindings(self._run(self._peek(keys, unique)))
+
+    async def apeek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
+        """`peek` for the event loop."""
+        return _bindings(await self._arun(self._peek(keys, unique)))
+
+    def put(self, binding: Binding, ttl: float) -> None:
+        """Keep a binding for ``ttl`` seconds."""
+        self._run(self._put(binding, ttl))
+
+    async def aput(self, binding: Binding, ttl: float) -> None:
+        """`put` for the event loop."""
+        await self._arun(self._put(binding, ttl))
+
+    def _take(self, keys: tuple[str, ...], unique: bool) -> Request:
+        names = [self._key("k", key) for key in keys]
+        return self._ask(scripts.TAKE, names, f"{self._start}b:", f"{self._start}k:", int(unique))
+
+    def _peek(self, keys: tuple[str, ...], unique: bool) -> Request:
+        names = [self._key("k", key) for key in keys]
+        return self._ask(scripts.PEEK, names, f"{self._start}b:", int(unique))
+
+    def _put(self, binding: Binding, ttl: float) -> Request:
+        id_, digests = _digest(binding.id), [_digest(key) for key in binding.keys]
+        bindings, keys = f"{self._start}b:", f"{self._start}k:"
+        return self._ask(
+            scripts.PUT,
+            [bindings + id_, *(keys + digest for digest in digests)],
+            bindings,
+            keys,
+            id_,
+            json.dumps(digests),
+            binding.to_json(),
+            _milliseconds(ttl),
+        )
+
+    # -- slots ---------------------------------------------------------------------------
+
+    def occupy(self, pool: str, slot: str, limit: int, ttl: float) -> bool:
+        """Refresh a slot, or take it if fewer than ``limit`` are alive."""
+        return bool(self._run(self._occupy(pool, slot, limit, ttl)))
+
+    async def aoccupy(self, pool: str, slot: str, limit: int, ttl: float) -> bool:
+        """`occupy` for the event loop."""
+        return bool(await self._arun(self._occupy(pool, slot, limit, ttl)))
+
+    def vacate(self, pool: str, slot: str) -> None:
+        """Give a slot back."""
+        self._run(self._vacate(pool, slot))
+
+    async def avacate(self, pool: str, slot: str) -> None:
+        """`vacate` for the event loop."""
+        await self._arun(self._vacate(pool, slot))
+
+    def slots(self, pool: str) -> dict[str, float]:
+        """The live slots of a pool, each with the seconds until it lapses."""
+        return _slots(self._run(self._ask(scripts.SLOTS, [self._key("s", pool)])))
+
+    async def aslots(self, pool: str) -> dict[str, float]:
+        """`slots` for the event loop."""
+        return _slots(await self._arun(self._ask(scripts.SLOTS, [self._key("s", pool)])))
+
+    def _occupy(self, pool: str, slot: str, limit: int, ttl: float) -> Request:
+        words = (_bytes(f"pool:{pool}"), _bytes(f"slot:{slot}"), limit, _milliseconds(ttl))
+        return self._ask(scripts.OCCUPY, [self._key("s", pool)], *words)
+
+    def _vacate(self, pool: str, slot: str) -> Request:
+        return self._ask(scripts.VACATE, [self._key("s", pool)], _bytes(f"slot:{slot}"))
+
+    # -- notes ---------------------------------------------------------------------------
+
+    def note(self, key: str, change: Callable[[NoteState], NoteState] | None = None) -> NoteState:
+        """Read a note, or change it and read the result.
+
+        ``change`` is called again if somebody else has changed the note in the meantime.
+        """
+        (was,) = self._run(self._ask(scripts.READ_NOTE, [self._key("n", key)]))
+        if change is None:
+            return _note(was)
+        for pause in _pauses():
+            shall_be = json.dumps(change(_note(was))).encode()
+            others = self._run(self._change_note(key, was, shall_be))
+            if not others:
+                return _note(shall_be)
+            (was,) = others
+            time.sleep(pause)
+        raise _contended("A note")
+
+    async def anote(
+        self, key: str, change: Callable[[NoteState], NoteState] | None = None
+    ) -> NoteState:
+        """`note` for the event loop."""
+        (was,) = await self._arun(self._ask(scripts.READ_NOTE, [self._key("n", key)]))
+        if change is None:
+            return _note(was)
+        for pause in _pauses():
+            shall_be = json.dumps(change(_note(was))).encode()
+            others = await self._arun(self._change_note(key, was, shall_be))
+            if not others:
+                return _note(shall_be)
+            (was,) = others
+            await asyncio.sleep(pause)
+        raise _contended("A note")
+
+    def _change_note(self, key: str, was: bytes, shall_be: bytes) -> Request:
+        words = (was, shall_be, _milliseconds(DAY))
+        return self._ask(scripts.CHANGE_NOTE, [self._key("n", key)], *words)
+
+    # -- transcripts ---------------------------------------------------------------------
+
+    def append(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
+        """Add lines to a transcript, or put them in its place."""
+        self._run(self._append(conversation, lines, replace))
+
+    async def aappend(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
+        """`append` for the event loop."""
+        await self._arun(self._append(conversation, lines, replace))
+
+    def load(self, conversation: str) -> list[str]:
+        """A conversation's transcript."""
+        _, *lines = self._run(self._load(conversation)) or [b""]
+        return [self._sealer.open(_text(line)) for line in lines]
+
+    async def aload(self, conversation: str) -> list[str]:
+        """`load` for the event loop."""
+        _, *lines = await self._arun(self._load(conversation)) or [b""]
+        return [self._sealer.open(_text(line)) for line in lines]
+
+    def clear(self, conversation: str) -> None:
+        """Forget a conversation's transcript."""
+        self._run(self._ask(scripts.CLEAR, [self._key("t", conversation)]))
+
+    async def aclear(self, conversation: str) -> None:
+        """`clear` for the event loop."""
+        await self._arun(self._ask(scripts.CLEAR, [self._key("t", conversation)]))
+
+    def _append(self, conversation: str, lines: Sequence[str], replace: bool) -> Request:
+        heading = json.dumps({"name": conversation, "edition": secrets.token_hex(8)})
+        sealed = [_bytes(self._sealer.seal(line)) for line in lines]
+        words: list[Word] = [int(replace), self._transcript_ttl, heading, *sealed]
+        return self._ask(scripts.APPEND, [self._key("t", conversation)], *words)
+
+    def _load(self, conversation: str) -> Request:
+        return self._ask(scripts.LOAD, [self._key("t", conversation)])
+
+    # -- all of them -----------------------------------------------------------------------
+
+    def inventory(self) -> Inventory:
+        """All that the store holds; it may change while it is listed."""
+        names = self._names()
+        pools = {}
+        for name in names["s"]:
+            label, *slots = self._run(self._ask(scripts.SLOTS, [name])) or [b"pool:"]
+            if slots:
+                pools[_text(label).removeprefix("pool:")] = _slots([label, *slots])
+        return Inventory(
+            bindings=tuple(self._kept_bindings(names["b"])),
+            pools=pools,
+            notes=len(names["n"]),
+            transcripts=tuple(self._kept_transcripts(names["t"])),
+        )
+
+    def reencrypt(self) -> int:
+        """Encrypt every line of every transcript with the newest key.
+
+        Lines that others append meanwhile are kept; those processes must have the newest key
+        first. Once it has returned, former keys can be left out.
+
+        Returns:
+            How many lines there were.
+
+        Raises:
+            StoreError: A line can't be read with the keys at hand, or the store failed. What
+                was done until then stays.
+        """
+        return sum(self._reencrypt(name) for name in self._names()["t"])
+
+    def close(self) -> None:
+        """Close the connections; the store opens new ones if it is used again."""
+        self._connections.close()
+
+    async def aclose(self) -> None:
+        """Close the connections, those of the running event loop too."""
+        self._connections.close()
+        await self._connections.aclose()
+
+    def _reencrypt(self, name: str) -> int:
+        for pause in _pauses():
+            kept = self._run(self._ask(scripts.LOAD, [name]))
+            if not kept:
+                return 0
+            heading, *lines = kept
+            renewed = [_bytes(self._sealer.renew(_text(line))) for line in lines]
+            if self._run(self._ask(scripts.SWAP, [name], heading, *renewed)):
+                return len(lines)
+            time.sleep(pause)
+        raise _contended("A transcript")
+
+    def _names(self) -> defaultdict[str, list[str]]:
+        """The names of all keys, by their kinds."""
+        self._run(self._ask(scripts.LIST_BINDINGS, []))  # is it our layout?
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self._connections.names(f"{self._start}*"):
+            kind, _, _ = name.removeprefix(self._start).partition(":")
+            names[kind].append(name)
+        return names
+
+    def _kept_bindings(self, names: list[str]) -> Iterator[Kept]:
+        for batch in _batches(names):
+            listed = self._run(self._ask(scripts.LIST_BINDINGS, batch))
+            for text, left in zip(listed[::2], listed[1::2], strict=True):
+                binding = _binding(text)
+                if binding is not None:
+                    yield Kept(binding.id, left / 1_000, binding=binding)
+
+    def _kept_transcripts(self, names: list[str]) -> Iterator[Kept]:
+        for batch in _batches(names):
+            listed = self._run(self._ask(scripts.LIST_TRANSCRIPTS, batch))
+            for place in range(0, len(listed), 3):
+                heading, lines, left = listed[place : place + 3]
+                name = _json(heading)["name"]
+                yield Kept(name, None if left < 0 else left / 1_000, lines=lines)
+
+    # -- what goes over the wire -------------------------------------------------------------
+
+    def _key(self, kind: str, part: str) -> str:
+        return f"{self._start}{kind}:{_digest(part)}"
+
+    def _ask(self, script: Script, names: Sequence[str], *words: Word) -> Request:
+        return script([f"{self._start}schema", *names], LAYOUT, *words)
+
+    def _run(self, request: Request) -> list[Any]:
+        while True:
+            status, *rest = self._connections.run(request)
+            if status != b"again":
+                return self._checked(status, rest)
+
+    async def _arun(self, request: Request) -> list[Any]:
+        while True:
+            status, *rest = await self._connections.arun(request)
+            if status != b"again":
+                return self._checked(status, rest)
+
+    def _checked(self, status: bytes, rest: list[Any]) -> list[Any]:
+        match status:
+            case b"ok":
+                return rest
+            case b"era":
+                raise StoreError(
+                    "Redis does not tell its run_id and its master_replid (INFO), without which "
+                    "it can't be known whether a binding was taken before."
+                )
+            case _:
+                raise _other_layout(self._namespace, rest[0])
+
+
+def _rebuilt(url: str, namespace: str, ttl: float | None, timeout: float) -> RedisStore:
+    return RedisStore(url, namespace=namespace, transcript_ttl=ttl, timeout=timeout)
+
+
+def _digest(part: str) -> str:
+    return blake2b(_bytes(part), digest_size=16).hexdigest()
+
+
+def _milliseconds(seconds: float) -> int:
+    """A time that Redis can hold: rounded up, so that nothing ends too early."""
+    return math.ceil(max(0.0, min(seconds, CENTURY)) * 1_000)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(kept: bytes) -> str:
+    try:
+        return kept.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise foreign("bytes that are no text") from None
+
+
+def _json(kept: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(kept)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise foreign("text that is no JSON object")
+    return found
+
+
+def _note(kept: bytes) -> NoteState:
+    return _json(kept) if kept else {}
+
+
+def _binding(kept: bytes) -> Binding | None:
+    try:
+        return Binding.from_json(_text(kept))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise foreign("text that is no binding") from None
+
+
+def _bindings(listed: list[bytes]) -> list[Binding]:
+    return [binding for kept in listed if (binding := _binding(kept)) is not None]
+
+
+def _slots(listed: list[Any]) -> dict[str, float]:
+    """The slots behind a pool's label, each with the seconds that it has left."""
+    pairs = zip(listed[1::2], listed[2::2], strict=True)
+    return {_text(slot).removeprefix("slot:"): left / 1_000 for slot, left in pairs}
+
+
+def _batches(names: list[str]) -> Iterator[list[str]]:
+    for first in range(0, len(names), BATCH):
+        yield names[first : first + BATCH]
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait after each of the tries in vain; whoever collided should part."""
+    for number in range(TRIES):
+        yield random.uniform(0.0, min(0.0005 * 2 ** min(number, 10), 0.05))  # noqa: S311 - no secret
+
+
+def _contended(what: str) -> StoreError:
+    return StoreError(f"{what} was changed by others {TRIES} times while we tried to.")
+
+
+def _other_layout(namespace: str, found: bytes) -> ConfigurationError:
+    # Only what looks like a layout's number is shown: it may be anybody's data.
+    shown = _text(found) if re.fullmatch(rb"\d{1,6}", found) else None
+    what = f"layout {shown}" if shown else f"a schema key that is not ours ({_kind(found)})"
+    return ConfigurationError(
+        f"The Redis namespace {namespace!r} holds {what}; this version writes layout {LAYOUT}.",
+        advice="Use another namespace=, or the version of this package that wrote it. "
+        "Nothing was touched.",
+    )
+
+
+def _kind(found: bytes) -> str:
+    kinds = (b"hash", b"list", b"set", b"zset", b"stream")
+    return f"a {found.decode()}" if found in kinds else "another text"

@@ -1,0 +1,212 @@
+"""One connection to a SQLite file for this process, which outlives failures and forks."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from weakref import WeakSet
+
+from ..errors import StoreError
+from .sqlite_schema import DamagedRowError, Failures, Identity, identity, open_file
+
+
+class Transaction:
+    """Statements within a transaction; what fails in them is the store's failure."""
+
+    def __init__(self, connection: sqlite3.Connection, failures: Failures) -> None:
+        self._connection = connection
+        self._failures = failures
+
+    def rows(self, sql: str, *values: object) -> list[Any]:
+        """The rows that a statement finds."""
+        with self._failures:
+            return self._connection.execute(sql, values).fetchall()
+
+    def change(self, sql: str, *values: object) -> int:
+        """How many rows a statement has changed."""
+        with self._failures:
+            return self._connection.execute(sql, values).rowcount
+
+    def change_each(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Run a statement once for each row of values."""
+        with self._failures:
+            self._connection.executemany(sql, rows)
+
+
+class SharedFile:
+    """A file that is open once, whatever number of threads use it.
+
+    Args:
+        path: An absolute path.
+        busy_timeout: Seconds to wait for others, in this process and elsewhere.
+    """
+
+    def __init__(self, path: str, busy_timeout: float) -> None:
+        self.path = path
+        self.busy_timeout = busy_timeout
+        self._failures = Failures(path)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: Identity | None = None
+        self._synchronous = ""
+        _FORKS.watch(self)
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A transaction that sees one moment, and waits for nobody who writes."""
+        with self._connected() as connection, self._transaction(connection, "BEGIN") as db:
+            yield db
+
+    @contextmanager
+    def writing(self, *, durable: bool) -> Iterator[Transaction]:
+        """A transaction that writes, one at a time in all processes.
+
+        With ``durable`` it ends when the disk has it, and not just the operating system.
+        """
+        with self._connected() as connection:
+            self._synchronise(connection, "FULL" if durable else "NORMAL")
+            with self._transaction(connection, "BEGIN IMMEDIATE") as db:
+                yield db
+
+    def rewrite(self) -> None:
+        """Write the whole file anew, so that nothing is left in it of what it once held."""
+        with self._connected() as connection:
+            self._run(connection, "VACUUM")
+            self._run(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self._held():
+            self._disconnect()
+
+    # -- around a fork -------------------------------------------------------------------
+
+    def prepare_fork(self) -> bool:
+        """Close it before a fork, and keep it closed; False if somebody uses it for too long."""
+        if not self._lock.acquire(timeout=self.busy_timeout):
+            return False
+        self._disconnect()
+        return True
+
+    def go_on(self) -> None:
+        """In the parent, after the fork that it was closed for."""
+        self._lock.release()
+
+    def start_anew(self) -> None:
+        """In the child, after the fork."""
+        self._lock = threading.Lock()  # the other may be held by a thread that is not here
+        # Not closed, if it is still there: such a thread was in the midst of a transaction, which
+        # goes on in the parent. The thread's frames, which never end, keep it from being collected.
+        self._connection = None
+
+    # -- inside --------------------------------------------------------------------------
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        lock = self._lock
+        if not lock.acquire(timeout=self.busy_timeout):
+            raise self._failures.because("it is locked by other threads of this process")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        with self._held():
+            connection = self._opened()
+            try:
+                yield connection
+            except BaseException as error:
+                self._undo(connection, error)
+                raise
+
+    def _opened(self) -> sqlite3.Connection:
+        with self._failures:
+            # To go on in a file that was deleted would be to have a store of one's own.
+            if self._connection is None or identity(self.path) != self._identity:
+                self._disconnect()
+                self._connection, self._identity = open_file(self.path, self.busy_timeout)
+                self._synchronous = ""
+            return self._connection
+
+    def _undo(self, connection: sqlite3.Connection, error: BaseException) -> None:
+        """Leave no transaction open. After a failure of SQLite, a new connection is tried."""
+        failed = isinstance(error, StoreError)
+        if not failed:
+            try:
+                connection.rollback()
+            except sqlite3.Error:
+                failed = True
+        if failed:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):  # nobody waits for anything from it any more
+                connection.close()
+
+    @contextmanager
+    def _transaction(self, connection: sqlite3.Connection, begin: str) -> Iterator[Transaction]:
+        self._run(connection, begin)
+        try:
+            yield Transaction(connection, self._failures)
+        except DamagedRowError:
+            self._run(connection, "COMMIT")
+            raise
+        self._run(connection, "COMMIT")
+
+    def _synchronise(self, connection: sqlite3.Connection, mode: str) -> None:
+        if mode != self._synchronous:
+            self._run(connection, f"PRAGMA synchronous={mode}")
+            self._synchronous = mode
+
+    def _run(self, connection: sqlite3.Connection, statement: str) -> None:
+        with self._failures:
+            connection.execute(statement).fetchall()
+
+
+class _Forks:
+    """Closes every file before a fork, for SQLite knows nothing of forks.
+
+    A child that inherits an open file believes that it holds its parent's locks: it would not
+    take its own, and others could sweep away what it is writing (measured: it held none).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: WeakSet[SharedFile] = WeakSet()
+        self._prepared: list[SharedFile] = []
+
+    def watch(self, file: SharedFile) -> None:
+        with self._lock:
+            self._files.add(file)
+
+    def before(self) -> None:
+        self._lock.acquire()
+        self._prepared = [file for file in self._files if file.prepare_fork()]
+
+    def in_parent(self) -> None:
+        for file in self._prepared:
+            file.go_on()
+        self._prepared = []
+        self._lock.release()
+
+    def in_child(self) -> None:
+        for file in self._files:
+            file.start_anew()
+        self._prepared = []
+        self._lock = threading.Lock()
+
+
+_FORKS = _Forks()
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(
+        before=_FORKS.before, after_in_parent=_FORKS.in_parent, after_in_child=_FORKS.in_child
+    )

@@ -1,0 +1,95 @@
+"""`python -m stewrd_integrations.stores`: what a store holds, on a screen."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stewrd_integrations.sessions.binding import DAY, Binding
+from stewrd_integrations.sessions.digest import Covered
+from stewrd_integrations.stores.__main__ import main
+from stewrd_integrations.stores.sqlite import SQLiteStore
+
+SESSION = "db73dc75-a9c5-4db5-a75d-947db12d9f0c"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "kept.db"
+    store = SQLiteStore(path)
+    covered = Covered("", 0, ("u1", "a1"), "u1")
+    store.put(Binding("1", SESSION, covered, used=2, sent_at=time.time() - 60, keys=("k",)), DAY)
+    store.put(Binding("2", None, covered, keys=("k2",)), DAY)
+    store.occupy("3f2a1b", SESSION, 10, 1_800)
+    store.occupy("3f2a1b", "opening-x-0-0", 10, 1_200)
+    store.occupy("3f2a1b/provisional", SESSION, 2, 1_200)
+    store.append("ada \x1b[31m", ["one", "two"])
+    store.note("n", lambda note: {"a": 1})
+    store.close()
+    return path
+
+
+def test_a_table(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"sqlite:///{path}"]) == 0
+    shown = capsys.readouterr().out
+    assert "3f2a1b: 2 of 10 used, 8 free, 1 without a known session, the next lapses" in shown
+    assert re.search(rf"{SESSION}  2     2        0:01:0\d   (23:59:5\d|24:00:00)", shown)
+    assert re.search(r"\(no session yet\) +0 +2 +- +2[34]:", shown)
+    assert "ada ?[31m" in shown, "a name must not steer the terminal"
+    assert re.search(r"ada.*  2 +never", shown)
+
+
+def test_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"sqlite:///{path}", "--json", "--limit", "3"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    [project] = told["projects"]
+    assert {name: project[name] for name in ("used", "free", "ghosts", "provisional")} == {
+        "used": 2,
+        "free": 1,
+        "ghosts": 1,
+        "provisional": 1,
+    }
+    assert 1_190 < project["next_to_expire_in"] <= 1_200
+    assert [row["session"] for row in told["bindings"]] == [SESSION, None]
+    assert told["bindings"][0]["messages_used"] == 2
+    assert told["conversations"] == [
+        {"conversation": "ada \x1b[31m", "lines": 2, "expires_in": None}
+    ]
+    assert told["notes"] == 1
+
+
+def test_another_namespace_is_empty(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"sqlite:///{path}", "--namespace", "other"]) == 0
+    assert "none is taken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite:///{}/none.db", "There is no file"),
+        ("memory://", "within each process"),
+        ("mysql://ada:secret@host", "unknown scheme"),
+        ("redis://ada:secret@127.0.0.1:1/0", "can't be reached"),
+    ],
+)
+def test_what_is_not_there(
+    url: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([url.format(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert captured.out == ""
+    assert "secret" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_as_a_command(path: Path) -> None:
+    command = [sys.executable, "-m", "stewrd_integrations.stores", f"sqlite:///{path}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "Bindings (2)" in done.stdout

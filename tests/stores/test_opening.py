@@ -1,0 +1,86 @@
+"""A store by its URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from stewrd_integrations import open_store
+from stewrd_integrations.errors import ConfigurationError
+from stewrd_integrations.stores.redis import RedisStore
+from stewrd_integrations.stores.sqlite import SQLiteStore
+
+
+def test_whoever_asks_for_the_same_gets_the_same(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    assert open_store(url) is open_store(url)
+    assert open_store(url) is open_store(f"{url}?namespace=default")
+    assert open_store(url) is not open_store(f"{url}?namespace=other")
+    assert open_store(url) is not open_store(url, transcript_ttl=60)
+    assert open_store(f"{url}?transcript_ttl=60") is open_store(url, transcript_ttl=60.0)
+    key = Fernet.generate_key()
+    assert open_store(url, encryption_key=key) is open_store(url, encryption_key=[key])
+    assert open_store(url, encryption_key=key) is not open_store(url)
+    assert list(tmp_path.iterdir()) == [], "opening makes nothing"
+
+
+def test_three_slashes_are_relative_and_four_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    near, far = open_store("sqlite:///a%20b.db"), open_store(f"sqlite:///{tmp_path}/a b.db")
+    assert near is far
+    assert isinstance(near, SQLiteStore)
+    near.append("c", ["line"])
+    assert (tmp_path / "a b.db").exists()
+    near.close()
+
+
+def test_the_environment_names_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEWRD_STORE", f"sqlite:///{tmp_path}/env.db")
+    assert isinstance(open_store(), SQLiteStore)
+
+
+def test_redis_is_not_reached_before_it_is_used() -> None:
+    store = open_store("redis://ada:secret@127.0.0.1:1/0?namespace=a.b&socket_timeout=2")
+    assert isinstance(store, RedisStore)
+    assert "secret" not in repr(store)
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("sqlite://", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite://host/a.db", "names no file"),
+        ("sqlite:///a.db?sync=off", "unknown settings: sync"),
+        ("sqlite:///a.db?transcript_ttl=day", "not a number of seconds"),
+        ("sqlite:///a.db?transcript_ttl=-1", "above 0"),
+        ("sqlite:///a.db?namespace=", "namespace="),
+        ("sqlite:///a.db?namespace=a%20b", "namespace="),
+        ("mysql://ada:secret@host", "unknown scheme"),
+        ("redis://ada:secret@host:port/0", ""),
+        ("nonsense", "unknown scheme"),
+    ],
+)
+def test_a_url_that_can_not_be_used(url: str, wrong: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        open_store(url)
+    assert wrong in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["secret", b"secret", [], ["x" * 44], [Fernet.generate_key(), "s"]])
+def test_a_malformed_key_is_refused_without_showing_it(key: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        open_store(f"sqlite:///{tmp_path}/a.db", encryption_key=key)
+    assert "secret" not in str(caught.value)
+    assert "xxxx" not in str(caught.value)
+
+
+def test_memory_takes_no_settings() -> None:
+    with pytest.raises(ConfigurationError, match="takes no settings"):
+        open_store("memory://", transcript_ttl=60)
