@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from .api import AsyncStewrdClient, StewrdClient
+from .budget import Budget, Spending
 from .errors import ConfigurationError, InterruptedStreamError, StoreError
 from .sessions.binding import Binding
 from .sessions.call import Outcome
@@ -34,6 +35,7 @@ from .sessions.effects import (
     Receive,
     Send,
     Sleep,
+    Submit,
     Summarise,
     Take,
     Vacate,
@@ -41,7 +43,7 @@ from .sessions.effects import (
 )
 from .sessions.notes import FAILED
 from .stores import Store
-from .types import Event, Session
+from .types import AgentRequest, Done, Event, Reply, Session
 
 logger = logging.getLogger("stewrd_integrations")
 
@@ -67,6 +69,7 @@ class Surroundings:
         recap: The user's summary of messages that a replay leaves out.
         store_errors: "stateless" takes a failing store for an empty one, "error" raises.
         clock: Seconds since the epoch.
+        budget: What may be spent.
     """
 
     store: Store
@@ -74,6 +77,7 @@ class Surroundings:
     recap: Callable[..., Any] | None = None
     store_errors: str = "stateless"
     clock: Callable[[], float] = field(default=time.time)
+    budget: Budget = field(default_factory=lambda: Budget(None))
 
     def warn(self, kind: str, text: str) -> None:
         """Log a warning once for each kind and project."""
@@ -176,6 +180,7 @@ class _Hands:
         self._stream: Any = None
         self._sent = False
         self._store_failures = 0
+        self._spending: Spending
 
     def close(self) -> None:
         if self._stream is not None:
@@ -194,17 +199,35 @@ class _Hands:
                 return self._around.recap(messages)
             case Open():
                 return self._client.create_session()
-            case Send(request, session_id, stream):
+            case Submit(request_id, compute_instance, outputs):
                 self._sent = True
-                if not stream:
-                    return self._client.perform(request, session_id=session_id)
-                self.close()
-                self._stream = self._client.stream(request, session_id=session_id)
-                return None
+                return self._client.submit_tool_outputs(
+                    request_id, outputs, compute_instance=compute_instance
+                )
+            case Send(request, session_id, stream):
+                return self._send(request, session_id, stream)
             case Receive():
-                return _event(next(self._stream, None))
+                return self._receive()
             case _:
                 return self._ask_store(effect)
+
+    def _send(self, request: AgentRequest, session_id: str | None, stream: bool) -> Reply | None:
+        self._spending = self._around.budget.reserve(request)
+        self._sent = True
+        with self._spending:
+            if not stream:
+                reply = self._client.perform(request, session_id=session_id)
+                return self._spending.told(reply)
+            self.close()
+            self._stream = self._client.stream(request, session_id=session_id)
+            return None
+
+    def _receive(self) -> Event:
+        with self._spending:
+            event = _event(next(self._stream, None))
+            if isinstance(event, Done):
+                self._spending.told(event.reply)
+            return event
 
     def _ask_store(self, effect: Effect) -> Any:
         method, arguments = _request_of(effect)
@@ -292,6 +315,7 @@ class _AsyncHands:
         self._stream: Any = None
         self._sent = False
         self._store_failures = 0
+        self._spending: Spending
 
     async def close(self) -> None:
         if self._stream is not None:
@@ -311,17 +335,37 @@ class _AsyncHands:
                 return await summary if asyncio.iscoroutine(summary) else summary
             case Open():
                 return await self._client.create_session()
-            case Send(request, session_id, stream):
+            case Submit(request_id, compute_instance, outputs):
                 self._sent = True
-                if not stream:
-                    return await self._client.perform(request, session_id=session_id)
-                await self.close()
-                self._stream = self._client.stream(request, session_id=session_id)
-                return None
+                return await self._client.submit_tool_outputs(
+                    request_id, outputs, compute_instance=compute_instance
+                )
+            case Send(request, session_id, stream):
+                return await self._send(request, session_id, stream)
             case Receive():
-                return _event(await anext(self._stream, None))
+                return await self._receive()
             case _:
                 return await self._ask_store(effect)
+
+    async def _send(
+        self, request: AgentRequest, session_id: str | None, stream: bool
+    ) -> Reply | None:
+        self._spending = self._around.budget.reserve(request)
+        self._sent = True
+        with self._spending:
+            if not stream:
+                reply = await self._client.perform(request, session_id=session_id)
+                return self._spending.told(reply)
+            await self.close()
+            self._stream = self._client.stream(request, session_id=session_id)
+            return None
+
+    async def _receive(self) -> Event:
+        with self._spending:
+            event = _event(await anext(self._stream, None))
+            if isinstance(event, Done):
+                self._spending.told(event.reply)
+            return event
 
     async def _ask_store(self, effect: Effect) -> Any:
         method, arguments = _request_of(effect)
@@ -343,11 +387,11 @@ def _event(event: Event | None) -> Event:
 NEW_SESSION = "(a new session)"
 
 
-def rehearse(flow: Flow[Outcome], around: Surroundings) -> Send:
+def rehearse(flow: Flow[Outcome], around: Surroundings) -> Send | Submit:
     """Walk a turn up to what it would send, without sending, taking or changing anything."""
     looks = _Looks(around.store, around.clock)
     effect = next(flow)
-    while not isinstance(effect, Send):
+    while not isinstance(effect, (Send, Submit)):
         effect = flow.send(looks.answer(effect))
     send, last = effect, _LastWords(flow, Abandoned())
     for effect in last:

@@ -6,6 +6,7 @@
     ├── ConfigurationError       an option, the key, an address or a store is wrong
     ├── InvalidInputError        the messages or arguments of this call are wrong
     ├── StoreError               the store failed and ``on_store_error="error"``
+    ├── CreditLimitError         the request could pass ``max_credits``: nothing was sent
     ├── NeverSentError           the server was not reached: nothing was sent
     ├── APIStatusError           the server refused, with an HTTP status
     │   ├── BadRequestError                400
@@ -25,6 +26,7 @@
         ├── InterruptedStreamError         a stream that broke off
         ├── FailedStreamError              a stream that reported an error
         └── MalformedResponseError         an answer that is not of the documented shape
+            └── EmptyAnswerError               with neither a message nor tool calls
 """
 
 from __future__ import annotations
@@ -107,6 +109,12 @@ class StoreError(StewrdError):
 
     advice = "Check the store's address and health, or let such turns run without it."
     retryable = True
+
+
+class CreditLimitError(StewrdError):
+    """The request could cost more than ``max_credits`` leaves; it was not sent."""
+
+    advice = "Raise max_credits, make a new model, or name fewer capabilities."
 
 
 class NeverSentError(StewrdError, ConnectionError):
@@ -238,3 +246,7 @@ class MalformedResponseError(UnknownOutcomeError):
     """The server answered 200 with something that is not of the documented shape."""
 
     charged: Charged = "likely"
+
+
+class EmptyAnswerError(MalformedResponseError):
+    """The server answered 200 with neither a message nor tool calls."""

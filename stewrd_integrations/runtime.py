@@ -12,18 +12,23 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import asdict, dataclass, field, fields
+from hmac import compare_digest
 from typing import Any, Literal, get_args
 
 from .api import AsyncStewrdClient, StewrdClient
 from .api.credentials import ApiKey, KeySource
+from .api.requests import check_output, check_tools
+from .budget import Budget
 from .drivers import NEW_SESSION, Surroundings, adrive, drive, rehearse
 from .errors import ConfigurationError, InvalidInputError, StewrdError
 from .sessions.call import Call, Ids, Outcome, Policy, Recap, SessionsPolicy, price
 from .sessions.digest import Digester
-from .sessions.effects import Flow, Road, Turn
+from .sessions.effects import Flow, Road, Send, Submit, Turn
+from .sessions.forgetting import at_rest, seal
+from .sessions.tools import legal_tools, output_text
 from .sessions.turn import turn
 from .stores import Store, open_store
-from .types import CAPABILITIES, Event, File, Message
+from .types import CAPABILITIES, Event, File, Message, Tool, ToolOutput
 
 LONGEST = 3_600.0
 """Seconds that a named call without a time-out may hold its name."""
@@ -50,7 +55,9 @@ class Options:
     idle_timeout: float = 1_800.0
     recap: Recap = "window"
     replay_budget: int = 100_000
+    max_credits: float | None = None
     retry_on_compute_error: bool = False
+    tool_reserve: int = 6
     timeout: float | None = 600.0
     max_retries: int = 2
     http_client: Any = None
@@ -74,7 +81,7 @@ class Explanation:
         turn: The kind of turn.
         reason: One line that names the rule.
         session_id: The session; None on the stateless road, and for one yet to be opened.
-        text: The exact text that would be sent.
+        text: The exact text that would be sent, or what tools gave back.
         files: The files that would travel with it.
         credits: What it costs, if capabilities are named; else None.
         omitted_messages: Older messages that a replay would leave out.
@@ -95,6 +102,10 @@ class Explanation:
 class Runtime:
     """Answers the calls of one model object.
 
+    Attributes:
+        store: Where is remembered which session heard what.
+        budget: What the model may spend, and has spent.
+
     Raises:
         ConfigurationError: An option is wrong.
     """
@@ -106,9 +117,10 @@ class Runtime:
             raise ConfigurationError(
                 f'on_store_error={options.on_store_error!r} is unknown: use "stateless" or "error".'
             )
-        self._store = _store_of(options.store)
+        self.store = _store_of(options.store)
         self._key = ApiKey(options.api_key)
         self._scope = secrets.token_hex(16)
+        self.budget = Budget(options.max_credits)
         try:
             self._who = checked_who({name: getattr(options, name) for name in PER_CALL})
         except InvalidInputError as wrong:
@@ -147,13 +159,29 @@ class Runtime:
         one_shot: bool = False,
         stream: bool = False,
         stop: Sequence[str] | None = None,
+        tools: Sequence[Tool] = (),
+        demand: str = "",
     ) -> Call:
         """Make a call of messages; ``who`` overrides the model's options of `PER_CALL`.
 
+        Args:
+            messages: The whole list that the framework showed.
+            who: Options of the call.
+            thread: LangGraph's thread.
+            one_shot: The call is known to stand alone.
+            stream: Events are wanted as they come; with tools there is one piece only.
+            stop: Texts at which the answer ends.
+            tools: Custom functions that the agent may call.
+            demand: What is asked of this very answer.
+
         Raises:
-            InvalidInputError: An option of the call is wrong.
+            InvalidInputError: An option of the call, a tool or an output of one is wrong.
         """
         timeout = self._options.timeout
+        who = {**self._who, **checked_who(who)}
+        if tools:
+            _check_offer(tools, who["capabilities"])
+        _check_outputs(messages)
         return Call(
             messages=tuple(messages),
             ids=Ids(secrets.token_hex(16), secrets.token_hex(16), secrets.token_hex(16)),
@@ -162,8 +190,10 @@ class Runtime:
             one_shot=one_shot,
             stream=stream,
             stop=tuple(stop or ()),
+            tools=tuple(tools),
+            demand=demand,
             allowance=LONGEST if timeout is None else timeout,
-            **{**self._who, **checked_who(who)},
+            **who,
         )
 
     def answer(self, call: Call) -> Outcome:
@@ -191,27 +221,35 @@ class Runtime:
         flow, around = self._turn(call)
         send = rehearse(flow, around)
         session_id = None if send.session_id == NEW_SESSION else send.session_id
+        text, files, cost = _said(send)
         return Explanation(
             road=send.decision.road,
             turn=send.decision.turn,
             reason=send.decision.reason,
             session_id=session_id,
-            text=send.request.message,
-            files=send.request.files,
-            credits=price(send.request.capabilities),
+            text=text,
+            files=files,
+            credits=cost,
             omitted_messages=send.decision.omitted,
             messages_used=send.decision.messages_used,
         )
+
+    def vouches(self, name: str, tenant: str | None, told: str) -> bool:
+        """Whether a seal of this name and tenant was made with the project's key."""
+        project, secret = self.client.identity()
+        true = seal(at_rest(Digester(secret), project, name, tenant))
+        return compare_digest(true.encode(), told.encode("utf-8", "surrogatepass"))
 
     def _turn(self, call: Call) -> tuple[Flow[Outcome], Surroundings]:
         project, secret = self.client.identity()
         recap = self._policy.recap
         around = Surroundings(
-            store=self._store,
+            store=self.store,
             project=project,
             recap=recap if callable(recap) else None,
             store_errors=self._options.on_store_error,
             clock=self._options.clock,
+            budget=self.budget,
         )
         return turn(call, self._policy, Digester(secret), project), around
 
@@ -269,6 +307,18 @@ def _store_of(store: Store | str | None) -> Store:
     return store
 
 
+def _said(send: Send | Submit) -> tuple[str, tuple[File, ...], int | None]:
+    """What is sent: its text, its files and what it costs."""
+    if isinstance(send, Submit):
+        return "\n\n".join(output.output for output in send.outputs), (), 0
+    request = send.request
+    return (
+        request.message,
+        request.files,
+        price(("chat",) if request.tools else request.capabilities),
+    )
+
+
 def _outcome(last: Event | Outcome) -> Outcome:
     assert isinstance(last, Outcome)
     return last
@@ -298,6 +348,26 @@ def checked_who(given: Mapping[str, Any]) -> dict[str, Any]:
             case _:
                 raise _unknown(option)
     return who
+
+
+def _check_offer(tools: Sequence[Tool], capabilities: Sequence[str] | None) -> None:
+    beside = sorted(set(capabilities or ()) - {"chat"})
+    if beside:
+        raise InvalidInputError(
+            f"With tools the API uses the chat capability only, not {', '.join(beside)}.",
+            advice='Use capabilities=None or ["chat"] where tools are bound, and offer the other '
+            "capabilities as tools.",
+        )
+    check_tools(legal_tools(tools))
+
+
+def _check_outputs(messages: Sequence[Message]) -> None:
+    """The outputs that a run may be waiting for: those since the last assistant message."""
+    for message in reversed(messages):
+        if message.role == "assistant":
+            return
+        if message.role == "tool":
+            check_output(ToolOutput(message.tool_call_id or "", output_text(message)))
 
 
 def _unknown(option: str) -> StewrdError:

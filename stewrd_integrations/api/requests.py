@@ -139,6 +139,24 @@ def _file_body(file: File) -> dict[str, Any]:
     return {"name": file.name, "content": file.content}
 
 
+def check_tools(tools: Sequence[Tool]) -> None:
+    """Refuse tools that the API would not take (contract, *Custom tools*).
+
+    Raises:
+        InvalidInputError: Names the tool.
+    """
+    _tools_body(tools)
+
+
+def check_output(output: ToolOutput) -> None:
+    """Refuse an output that the API would not take (contract, *Custom tools*).
+
+    Raises:
+        InvalidInputError: Names the call.
+    """
+    _output_body(output)
+
+
 def _tools_body(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     if len(tools) > MAX_TOOLS:
         raise InvalidInputError(f"A request takes at most {MAX_TOOLS} tools, not {len(tools)}.")

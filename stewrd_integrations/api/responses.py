@@ -19,6 +19,7 @@ from ..errors import (
     AuthenticationError,
     BadRequestError,
     ComputeError,
+    EmptyAnswerError,
     InsufficientCreditsError,
     MalformedResponseError,
     NotFoundError,
@@ -128,8 +129,12 @@ def settled(kind: Kind, error: StewrdError) -> StewrdError:
     return error
 
 
+# The outputs of tools may belong to a run on a session, too.
+_OF_SESSIONS = (Kind.MESSAGE, Kind.OUTPUTS)
+
+
 def _class_for(kind: Kind, status: int, code: str | None) -> type[StewrdError]:
-    if kind is Kind.MESSAGE and status in (404, 410):
+    if (kind is Kind.MESSAGE and status == 404) or (kind in _OF_SESSIONS and status == 410):
         return SessionExpiredError
     if status == 403:
         return PlanRestrictedError if code == "plan_restricted" else PermissionDeniedError
@@ -227,15 +232,22 @@ def too_long(answer: Answer[Live], size: int) -> MalformedResponseError | None:
     return _malformed(answer, f"is longer than {LONGEST_BODY // 2**20} MiB")
 
 
+NOTHING = "has neither a message nor tool calls"
+
+
 def read_reply(answer: Answer[Live]) -> Reply:
     """The complete answer of the agent (contract, *AgentResponse*).
 
     Raises:
-        MalformedResponseError: It is not a JSON object, or has neither text nor tool calls.
+        MalformedResponseError: It is not a JSON object of the documented shape.
+        EmptyAnswerError: It has neither a message nor tool calls.
     """
     reply, problem = reply_of(_object(answer))
     if reply is None:
-        raise _malformed(answer, problem)
+        error = _malformed(answer, problem)
+        if problem != NOTHING:
+            raise error
+        raise EmptyAnswerError(error.message, status=error.status, request_id=error.request_id)
     return reply
 
 
@@ -249,7 +261,7 @@ def reply_of(data: Mapping[str, Any]) -> tuple[Reply | None, str]:
     if needs_outputs and not calls:
         return None, "requires tool outputs and names no tool call"
     if not needs_outputs and not isinstance(message, str):
-        return None, "has neither a message nor tool calls"
+        return None, NOTHING
     meta = _mapping(data.get("meta"))
     reply = Reply(
         id=_text(data.get("id")) or _text(data.get("request_id")),

@@ -9,5 +9,18 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from .chat_models import ChatStewrd
+from .credits import CreditsCallbackHandler, get_credits_callback
+from .history import StewrdChatMessageHistory
+from .saving import asave_files, save_files
+from .tools import StewrdTool, StewrdToolkit
 
-__all__ = ["ChatStewrd"]
+__all__ = [
+    "ChatStewrd",
+    "CreditsCallbackHandler",
+    "StewrdChatMessageHistory",
+    "StewrdTool",
+    "StewrdToolkit",
+    "asave_files",
+    "get_credits_callback",
+    "save_files",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
 from functools import cache
@@ -12,21 +13,31 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import model_validator
 from typing_extensions import override
 
+from ..errors import ConfigurationError
 from ..runtime import PER_CALL, Explanation, refuse_unknown
 from ..sessions.call import Call
 from .configured import KEY_VARIABLE, ConfiguredChatModel
 from .entrances import ENTRANCE, Entrance, lifted
 from .errors import both_families
 from .messages import MODEL_NAME, PROVIDER, from_langchain, to_chunk, to_message
+from .stamps import Stamp, addressed
+from .stamps import of as stamps_of
+from .structured import DEMAND, Method, form_of, structured
+from .tool_calling import CHOICES, Bindable, Offer, ToolChoice, bound, offer_of
 
 # Keyword arguments that core adds to a call for itself.
-_CORES_OWN = ("stream", "ls_structured_output_format", "structured_output_format")
+FORMAT = "ls_structured_output_format"
+_CORES_OWN = ("stream", FORMAT, "structured_output_format")
+FORM = "stewrd_form"
+"""The keyword argument that a structured answer has, with words for its form; core keeps its own
+to itself, so this is what tells that a call stands alone."""
 
 
 class ChatStewrd(ConfiguredChatModel):
@@ -163,7 +174,7 @@ class ChatStewrd(ConfiguredChatModel):
             audio_inputs=False,
             video_inputs=False,
             text_outputs=True,
-            tool_calling=False,
+            tool_calling=True,
             structured_output=False,
         )
 
@@ -190,6 +201,37 @@ class ChatStewrd(ConfiguredChatModel):
         """The environment variable that stands for the key in a dump."""
         return {"api_key": KEY_VARIABLE}
 
+    # -- tokens ------------------------------------------------------------------------
+
+    @override
+    def get_token_ids(self, text: str) -> list[int]:
+        """Refused, unless ``custom_get_token_ids`` is given: nobody tells which model answers."""
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        raise ConfigurationError(
+            "The tokens of a text are not known: the project's settings choose the model.",
+            advice="Use get_num_tokens(), which estimates, or pass custom_get_token_ids=.",
+        )
+
+    @override
+    def get_num_tokens(self, text: str) -> int:
+        """How many tokens a text has: an estimate, without ``custom_get_token_ids``."""
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        return count_tokens_approximately([text], extra_tokens_per_message=0)
+
+    @override
+    def get_num_tokens_from_messages(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """How many tokens messages and tools have, for `trim_messages` and the like.
+
+        The count of `count_tokens_approximately`: the API does not say which model answers.
+        """
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens_from_messages(list(messages), tools)
+        return count_tokens_approximately(messages, tools=list(tools) if tools else None)
+
     # -- answers -----------------------------------------------------------------------
 
     @override
@@ -201,8 +243,9 @@ class ChatStewrd(ConfiguredChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         with both_families():
-            outcome = self._runtime.answer(self._call(messages, stop, kwargs))
-        return ChatResult(generations=[ChatGeneration(message=to_message(outcome))])
+            offer = offer_of(kwargs)
+            outcome = self._runtime.answer(self._call(messages, stop, kwargs, offer))
+        return ChatResult(generations=[ChatGeneration(message=to_message(outcome, offer))])
 
     @override
     async def _agenerate(
@@ -213,8 +256,9 @@ class ChatStewrd(ConfiguredChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         with both_families():
-            outcome = await self._runtime.aanswer(self._call(messages, stop, kwargs))
-        return ChatResult(generations=[ChatGeneration(message=to_message(outcome))])
+            offer = offer_of(kwargs)
+            outcome = await self._runtime.aanswer(self._call(messages, stop, kwargs, offer))
+        return ChatResult(generations=[ChatGeneration(message=to_message(outcome, offer))])
 
     @override
     def _stream(
@@ -225,17 +269,18 @@ class ChatStewrd(ConfiguredChatModel):
         **kwargs: Any,
     ) -> Generator[ChatGenerationChunk, None, None]:
         with both_families():
-            call = self._call(messages, stop, kwargs, stream=True)
-        chunks = self._chunks(call, run_manager)
+            offer = offer_of(kwargs)
+            call = self._call(messages, stop, kwargs, offer, stream=True)
+        chunks = self._chunks(call, offer, run_manager)
         _entrance(kwargs).opened.append(chunks)
         return chunks
 
     def _chunks(
-        self, call: Call, run_manager: CallbackManagerForLLMRun | None
+        self, call: Call, offer: Offer, run_manager: CallbackManagerForLLMRun | None
     ) -> Generator[ChatGenerationChunk, None, None]:
         with both_families(), closing(self._runtime.stream(call)) as items:
             for item in items:
-                chunk = ChatGenerationChunk(message=to_chunk(item))
+                chunk = ChatGenerationChunk(message=to_chunk(item, offer))
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -249,18 +294,19 @@ class ChatStewrd(ConfiguredChatModel):
         **kwargs: Any,
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         with both_families():
-            call = self._call(messages, stop, kwargs, stream=True)
-        chunks = self._achunks(call, run_manager)
+            offer = offer_of(kwargs)
+            call = self._call(messages, stop, kwargs, offer, stream=True)
+        chunks = self._achunks(call, offer, run_manager)
         _entrance(kwargs).opened.append(chunks)
         return chunks
 
     async def _achunks(
-        self, call: Call, run_manager: AsyncCallbackManagerForLLMRun | None
+        self, call: Call, offer: Offer, run_manager: AsyncCallbackManagerForLLMRun | None
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         with both_families():
             async with aclosing(self._runtime.astream(call)) as items:
                 async for item in items:
-                    chunk = ChatGenerationChunk(message=to_chunk(item))
+                    chunk = ChatGenerationChunk(message=to_chunk(item, offer))
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
@@ -270,24 +316,34 @@ class ChatStewrd(ConfiguredChatModel):
         messages: Sequence[BaseMessage],
         stop: Sequence[str] | None,
         given: Mapping[str, Any],
+        offer: Offer,
         *,
         stream: bool = False,
     ) -> Call:
         entrance = _entrance(given)
         # None is as good as nothing: it must not take a tenant or a name away.
         who = {option: given[option] for option in PER_CALL if given.get(option) is not None}
-        handled = {*who, *_CORES_OWN, ENTRANCE}
+        handled = {*who, *_CORES_OWN, *CHOICES, FORM, ENTRANCE}
         refuse_unknown({name: value for name, value in given.items() if name not in handled})
+        who = addressed(who, self._stamps(messages, entrance), entrance.history, self.tenant)
         named = who.get("conversation_id", self.conversation_id) is not None
         stop = self.stop if stop is None else stop
         return self._runtime.call(
-            from_langchain(messages),
+            offer.insist(from_langchain(messages)),
             who,
             thread=entrance.thread,
-            one_shot=entrance.one_shot and not named,
+            one_shot=(entrance.one_shot and not named) or FORM in given,
             stream=stream,
             stop=[stop] if isinstance(stop, str) else stop,
+            tools=offer.tools,
+            demand=" ".join(filter(None, [offer.demand, given.get(FORM)])),
         )
+
+    def _stamps(self, messages: Sequence[BaseMessage], entrance: Entrance) -> frozenset[Stamp]:
+        """The stamps of a call that are true."""
+        vouches = self._runtime.vouches
+        told = stamps_of(messages) | entrance.stamps
+        return frozenset(one for one in told if vouches(one.name, one.tenant, one.seal))
 
     def explain(
         self, messages: LanguageModelInput, config: RunnableConfig | None = None, **who: Any
@@ -303,7 +359,85 @@ class ChatStewrd(ConfiguredChatModel):
             InvalidInputError: The call could not be made like this.
         """
         shown = self._convert_input(messages).to_messages()
-        return self._runtime.explain(self._call(shown, None, lifted(config, who)))
+        given = lifted(config, who)
+        return self._runtime.explain(self._call(shown, None, given, offer_of(given)))
+
+    # -- tools and structured output ---------------------------------------------------
+
+    @override
+    def bind_tools(
+        self,
+        tools: Sequence[Bindable],
+        *,
+        tool_choice: ToolChoice = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """A model that may call tools (contract, *Custom tools*).
+
+        The API's limits are checked here: at most 20 tools, names and descriptions of at most
+        64 and 1,024 characters. With tools the API uses the chat capability only and can't
+        stream: a stream has one piece of text.
+
+        Args:
+            tools: Functions, pydantic classes, `BaseTool`s or their schemas.
+            tool_choice: A tool's name, "any", "auto" or "none". The API has no such field: it
+                is asked for in words, and the metadata's ``tool_choice_honoured`` tells
+                whether it was followed.
+            strict: Whether schemas shall forbid what they do not name.
+            parallel_tool_calls: False asks for one call at a time, likewise in words.
+            kwargs: More to bind, such as ``conversation_id``.
+
+        Raises:
+            InvalidInputError: A tool is not one that the API takes, or the choice names none.
+        """
+        offer = bound(
+            tools, tool_choice=tool_choice, strict=strict, parallel_tool_calls=parallel_tool_calls
+        )
+        return self.bind(**offer, **kwargs)
+
+    @override
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        method: Method = "function_calling",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """A model that answers in a form; each answer stands alone and takes no session.
+
+        Args:
+            schema: A pydantic class, a `TypedDict` or a JSON Schema with a title.
+            method: "function_calling" offers the form as a tool that must be called;
+                "json_schema" and "json_mode" ask for it in words, with any capability.
+            include_raw: Give a dict of ``raw``, ``parsed`` and ``parsing_error`` instead of
+                raising.
+            strict: Whether the form shall forbid what it does not name.
+            kwargs: More to bind, such as ``capabilities``.
+
+        Raises:
+            OutputParserException: The answer, and the one after it that was shown what is
+                wrong, do not have the form. Both were charged.
+            ConfigurationError: The schema or the method can't be used.
+        """
+        form = form_of(schema, method, strict)
+        by_tool = method == "function_calling"
+        words = "" if by_tool else DEMAND + json.dumps(form.json_schema, ensure_ascii=False)
+        told: dict[str, Any] = {
+            FORMAT: {"kwargs": {"method": method, "strict": strict}, "schema": schema},
+            FORM: words,
+        }
+        if by_tool:
+            model = self.bind_tools([schema], tool_choice="any", strict=strict, **told, **kwargs)
+        else:
+            model = self.bind(**told, **kwargs)
+        return structured(model, self._listed, form, include_raw=include_raw)
+
+    def _listed(self, shown: LanguageModelInput) -> Sequence[BaseMessage]:
+        return self._convert_input(shown).to_messages()
 
     # -- connections -------------------------------------------------------------------
 

@@ -86,10 +86,18 @@ class ConfiguredChatModel(AddressedChatModel):
         description='How a replay tells older messages: "window" leaves them out and says how '
         "many, a callable returns their summary.",
     )
+    max_credits: float | None = Field(
+        default=None,
+        description="Credits that this model object may spend; it stops before a request that "
+        "could pass them.",
+    )
     replay_budget: int = Field(default=100_000, description="Characters that a replay may have.")
     retry_on_compute_error: bool = Field(
         default=False,
         description="Whether a turn that failed with a refund is said again in a new session.",
+    )
+    tool_reserve: int = Field(
+        default=6, description="Messages kept free in a session for rounds of tools."
     )
     timeout: float | None = Field(
         default=600.0, description="Seconds that a request may take; None for no limit."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -17,14 +18,17 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+from langchain_core.messages.tool import tool_call, tool_call_chunk
 
 from ..errors import InvalidInputError
 from ..runtime import metadata
 from ..sessions.call import Outcome
 from ..types import Event, File, Message, Role, Token, ToolCall, ToolEnd, ToolStart
 from .files import Unusable, distinct, file_of
+from .tool_calling import Offer
 
 MODEL_NAME = "stewrd-agent"
+NO_OFFER = Offer()
 PROVIDER = "stewrd"
 
 _MARK = re.compile(r"[0-9a-f]{32}")
@@ -222,12 +226,16 @@ def _ours(place: Mapping[str, Any]) -> Mapping[str, Any]:
 # -- answers ---------------------------------------------------------------------------
 
 
-def to_message(outcome: Outcome) -> AIMessage:
+def to_message(outcome: Outcome, offer: Offer = NO_OFFER) -> AIMessage:
     """A complete answer as LangChain's message."""
-    return AIMessage(content=outcome.reply.message, **_facts(outcome))
+    calls = [
+        tool_call(name=call.name, args=dict(call.arguments), id=call.id)
+        for call in outcome.reply.tool_calls
+    ]
+    return AIMessage(content=outcome.reply.message, tool_calls=calls, **_facts(outcome, offer))
 
 
-def to_chunk(item: Event | Outcome) -> AIMessageChunk:
+def to_chunk(item: Event | Outcome, offer: Offer = NO_OFFER) -> AIMessageChunk:
     """What a stream hands out as LangChain's chunk.
 
     The facts come once, in the last chunk: where chunks are added up, texts in the metadata
@@ -241,7 +249,15 @@ def to_chunk(item: Event | Outcome) -> AIMessageChunk:
         case ToolEnd(tool):
             return _progress({"type": "tool_end", "tool": tool, "message": None})
         case Outcome():
-            return AIMessageChunk(content="", chunk_position="last", **_facts(item))
+            calls = [
+                tool_call_chunk(
+                    name=call.name, args=json.dumps(dict(call.arguments)), id=call.id, index=index
+                )
+                for index, call in enumerate(item.reply.tool_calls)
+            ]
+            return AIMessageChunk(
+                content="", tool_call_chunks=calls, chunk_position="last", **_facts(item, offer)
+            )
         case _:
             raise AssertionError(f"no stream hands out {item!r}")
 
@@ -251,8 +267,8 @@ def _progress(entry: dict[str, Any]) -> AIMessageChunk:
     return AIMessageChunk(content="", response_metadata={"stewrd_progress": [entry]})
 
 
-def _facts(outcome: Outcome) -> dict[str, Any]:
-    told = metadata(outcome)
+def _facts(outcome: Outcome, offer: Offer) -> dict[str, Any]:
+    told = {**metadata(outcome), **offer.look_at(outcome)}
     return {
         "additional_kwargs": {"stewrd": {"mark": outcome.mark}},
         "response_metadata": {
@@ -260,6 +276,6 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
             "id": outcome.reply.id,
             "model_name": MODEL_NAME,
             "model_provider": PROVIDER,
-            "finish_reason": "stop",
+            "finish_reason": "tool_calls" if outcome.reply.tool_calls else "stop",
         },
     }

@@ -80,6 +80,7 @@ class StewrdLLM(LLM):
         recap: "window", or a callable that summarises the messages a replay leaves out.
         replay_budget: Characters of a replay.
         retry_on_compute_error: Whether a turn that failed with a refunded 502 is sent again.
+        tool_reserve: Messages kept free in a session for rounds of tools.
         timeout: Seconds for a whole answer; None waits for ever.
         max_retries: How often a request that never reached the server is tried again.
         http_client: An ``httpx.Client`` to use; it is not closed by this object.
@@ -110,7 +111,9 @@ class StewrdLLM(LLM):
     # A callable is no plain value, so none of these is in a dump; headers may hold secrets too.
     recap: Any = Field(default="window", frozen=True, exclude=True, repr=False)
     replay_budget: int = Field(default=100_000, frozen=True)
+    max_credits: float | None = Field(default=None, frozen=True)
     retry_on_compute_error: bool = Field(default=False, frozen=True)
+    tool_reserve: int = Field(default=6, frozen=True)
     timeout: float | None = Field(default=600.0, frozen=True)
     max_retries: int = Field(default=2, frozen=True)
     http_client: Any = Field(default=None, frozen=True, exclude=True, repr=False)

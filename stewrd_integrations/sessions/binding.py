@@ -12,17 +12,32 @@ from .digest import Covered
 DAY = 86_400.0
 """Seconds that bindings and notes are kept; the session inside may be dead long before."""
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that waits for the outputs of custom tools (R11)."""
+    """A run that waits for the outputs of custom tools (R11).
+
+    Attributes:
+        request_id: Of the answer that asked for them.
+        compute_instance: To be given back unchanged.
+        deadline: When it is gone (seconds since the epoch).
+        rounds: How often it has asked.
+        calls: The ids of the calls it waits for.
+        offered: Digest of the tools and instructions under which it began.
+        rolled: Rolling digest of everything up to the calls.
+        on_session: Whether it is the session's; else it has its own context and no session.
+    """
 
     request_id: str
     compute_instance: str | None
     deadline: float
     rounds: int
+    calls: tuple[str, ...] = ()
+    offered: str = ""
+    rolled: str = ""
+    on_session: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +97,6 @@ class Binding:
         covered["recent"] = tuple(covered["recent"])
         run = data.pop("run")
         data["keys"], data["opened"] = tuple(data["keys"]), tuple(data["opened"])
+        if run:
+            run["calls"] = tuple(run["calls"])
         return cls(covered=Covered(**covered), run=Run(**run) if run else None, **data)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ..errors import ConfigurationError, InvalidInputError
-from ..types import CREDITS, Message, Reply
+from ..types import CREDITS, Message, Reply, Tool
 from .digest import EMPTY, Digester
 from .effects import Decision
 
@@ -29,6 +29,7 @@ class Policy:
     on_session_limit: Literal["stateless", "error"] = "stateless"
     match_by_content: bool = True
     retry_on_compute_error: bool = False
+    tool_reserve: int = 6
 
     def __post_init__(self) -> None:
         """Refuse values that could never work."""
@@ -36,6 +37,7 @@ class Policy:
         _at_least("session_message_limit", self.session_message_limit, 2)
         _at_least("idle_timeout", self.idle_timeout, 0)
         _at_least("replay_budget", self.replay_budget, 1)
+        _at_least("tool_reserve", self.tool_reserve, 0)
         _one_of("on_trim", self.on_trim, ("continue", "replay"))
         _one_of("on_instructions_change", self.on_instructions_change, ("continue", "replay"))
         _one_of("on_session_limit", self.on_session_limit, ("stateless", "error"))
@@ -81,6 +83,8 @@ class Call:
         capabilities: Filter for this request.
         stream: Whether the answer is streamed.
         stop: Texts at which the answer ends for the caller.
+        tools: Custom functions that the agent may call, by the framework's names.
+        demand: What is asked of this very answer, beside the instructions.
         allowance: Seconds after which the call has ended one way or another.
     """
 
@@ -95,6 +99,8 @@ class Call:
     capabilities: tuple[str, ...] | None = None
     stream: bool = False
     stop: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    demand: str = ""
     allowance: float = 600.0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from ..types import AgentRequest, Event, Message
+from ..types import AgentRequest, Event, Message, ToolOutput
 from .binding import Binding
 
 NoteState: TypeAlias = "dict[str, Any]"
@@ -141,6 +141,17 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Submit:
+    """-> the `Reply` of a run that was given the outputs of its tools."""
+
+    request_id: str
+    compute_instance: str | None
+    outputs: tuple[ToolOutput, ...]
+    session_id: str | None
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
 class Receive:
     """-> the stream's next event; `Done` is the last."""
 
@@ -173,6 +184,7 @@ Effect: TypeAlias = (
     | Summarise
     | Open
     | Send
+    | Submit
     | Receive
     | Emit
 )

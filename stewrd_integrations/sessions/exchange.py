@@ -9,8 +9,9 @@ from ..errors import MalformedResponseError
 from ..types import Done, Reply, Token, Usage
 from .call import Call, price
 from .digest import normalise
-from .effects import Emit, Flow, Receive, Send
+from .effects import Emit, Flow, Receive, Send, Submit
 from .stop import Stop
+from .tools import framework_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,15 @@ class Answer:
     cut: bool
 
 
-def exchange(send: Send, call: Call, shown: Callable[[], None]) -> Flow[Answer]:
-    """Send, and hand out what comes; ``shown`` is told before the first piece goes out."""
+def exchange(
+    send: Send | Submit, call: Call, shown: Callable[[], None], *, hidden: bool = False
+) -> Flow[Answer]:
+    """Send, and hand out what comes; ``shown`` is told before the first piece goes out.
+
+    ``hidden`` is for an answer that nobody is to see.
+    """
     stop = Stop(call.stop)
-    if send.stream:
+    if isinstance(send, Send) and send.stream:
         yield send
         reply, text, whole = yield from _pieces(stop, shown)
     else:
@@ -39,12 +45,17 @@ def exchange(send: Send, call: Call, shown: Callable[[], None]) -> Flow[Answer]:
             "The answer says that it is of another session than the one that was asked.",
             request_id=reply.id,
         )
-    if reply.status != "completed":
+    if reply.status != "completed" and not call.tools:
         raise MalformedResponseError(
             "The agent asked for the outputs of tools that it was not offered.",
             request_id=reply.id,
         )
-    return Answer(_with_credits(reply, call), text, cut=stop.hit or not whole)
+    if call.stream and call.tools and text and not hidden:
+        shown()  # the API can't stream with tools: one piece is all there is
+        yield Emit(Token(text))
+    reply = replace(reply, tool_calls=framework_names(reply.tool_calls, call.tools))
+    free = isinstance(send, Submit)
+    return Answer(_with_credits(reply, call, free=free), text, cut=stop.hit or not whole)
 
 
 def _pieces(stop: Stop, shown: Callable[[], None]) -> Flow[tuple[Reply, str, bool]]:
@@ -73,10 +84,10 @@ def _pieces(stop: Stop, shown: Callable[[], None]) -> Flow[tuple[Reply, str, boo
     return event.reply, "".join(texts), normalise(message) in normalise(said + more)
 
 
-def _with_credits(reply: Reply, call: Call) -> Reply:
+def _with_credits(reply: Reply, call: Call, *, free: bool) -> Reply:
     if reply.usage.credits is not None:
         return reply
-    estimate = price(call.capabilities)
+    estimate = 0 if free else price(("chat",) if call.tools else call.capabilities)
     if estimate is None:
         return reply
     usage = Usage(

@@ -9,8 +9,10 @@ from ..errors import (
     BadRequestError,
     ComputeError,
     ConfigurationError,
+    CreditLimitError,
     InvalidInputError,
     NeverSentError,
+    NotFoundError,
     QuotaExceededError,
     RateLimitError,
     ServerError,
@@ -26,6 +28,7 @@ _KEEP = (
     NeverSentError,
     InvalidInputError,
     ConfigurationError,
+    CreditLimitError,
 )
 
 
@@ -40,7 +43,7 @@ def verdict(error: BaseException, *, shown: bool, retry_on_compute_error: bool) 
     match error:
         case _ if shown:
             return "drop"
-        case SessionExpiredError():
+        case SessionExpiredError() | NotFoundError(code="context_expired"):
             return "gone"
         case ComputeError():
             return "anew" if retry_on_compute_error else "drop"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .align import Alignment, align
+from .align import Alignment, Fresh, align
 from .binding import DAY, Binding
 from .digest import Covered
 from .effects import Flow, Put, Take
@@ -48,6 +48,10 @@ def _aligned(keys: Keys, binding: Binding) -> Alignment:
     if keys.tip_is_marked(binding) is False:
         reason = "the last answer shown is another one with the same words"
         return Alignment("refused", reason)
+    if not binding.covered.recent and binding.session_id is not None:
+        everything = tuple(Fresh(index) for index in range(len(history.digests)))
+        covered = Covered.of(keys.digester, history.digests)
+        return Alignment("same", "its session has heard nothing yet", everything, covered)
     rule = keys.trim_rule(binding)
     return align(keys.digester, binding.covered, history.digests, history.shown, rule)
 

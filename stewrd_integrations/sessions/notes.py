@@ -23,7 +23,7 @@ FAILED = "failed"
 
 KEPT_ANSWERS = 8
 KEPT_OPENINGS = 16
-COUNTED = frozenset({"lost", "misaligned", "instructions", "stopped"})
+COUNTED = frozenset({"lost", "misaligned", "instructions", "stopped", "run"})
 """Why a session was opened, where it counts as churn; the others could not be helped."""
 
 Change = Callable[[NoteState], NoteState]
@@ -169,7 +169,7 @@ def seen_thread(call: str) -> Change:
 
 
 def refused(kind: str, until: float) -> Change:
-    """The project can't open sessions for a while: "plan" or "full"."""
+    """The project is refused something for a while: "plan", "full" or "tools"."""
 
     def change(note: NoteState) -> NoteState:
         return {**note, kind: until}

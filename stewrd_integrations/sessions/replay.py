@@ -16,6 +16,7 @@ from typing import Any
 
 from ..types import File, Message
 from .align import Fresh
+from .tools import legal_name
 
 # Controls, soft hyphen and bidi marks, zero-width characters, line and paragraph separators,
 # surrogates: everything that could make a line look like what it is not.
@@ -40,6 +41,7 @@ UNHEARD = (
     '"before" stands before the last so many messages you know; "summary" tells what came earlier.'
 )
 SUMMARY = "A summary of older messages that are left out."
+DEMAND = "Of this very answer the application demands the following."
 MESSAGE = "The user's message. Answer it."
 CONTINUE = "There is no new message. Go on from the end of the messages above."
 
@@ -99,6 +101,7 @@ def replayed(
     nonce: str,
     budget: int,
     summary: str | None = None,
+    demand: str = "",
 ) -> Speech:
     """The first message of a new session, or of a stateless run: everything.
 
@@ -109,6 +112,7 @@ def replayed(
         nonce: 32 hex digits that nobody could foresee.
         budget: Characters that replayed files may take.
         summary: What stands for the messages left out.
+        demand: What is asked of this very answer.
     """
     parcel = _Parcel(tail, budget)
     for message in reversed(window.kept):
@@ -122,7 +126,7 @@ def replayed(
             attributes["omitted_files"] = parcel.omitted
         lines = [_line(message, parcel.names) for message in window.kept]
         parts.append(_Part("transcript", attributes, REPLAY, _json_lines(lines)))
-    text = _say(parts, tail, nonce)
+    text = _say(parts + _demand_parts(demand), tail, nonce)
     return Speech(text, parcel.files, len(window.omitted), tuple(parcel.omitted))
 
 
@@ -133,6 +137,7 @@ def continued(
     *,
     nonce: str,
     budget: int,
+    demand: str = "",
 ) -> Speech:
     """What a session that knows the rest has yet to hear.
 
@@ -152,7 +157,8 @@ def continued(
         if parcel.omitted:
             attributes["omitted_files"] = parcel.omitted
         parts.append(_Part("transcript", attributes, UNHEARD, _json_lines(lines)))
-    return Speech(_say(parts, tail, nonce), parcel.files, 0, tuple(parcel.omitted))
+    text = _say(parts + _demand_parts(demand), tail, nonce)
+    return Speech(text, parcel.files, 0, tuple(parcel.omitted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +177,10 @@ def _instruction_parts(instructions: Instructions | None) -> list[_Part]:
     prose = REPLACING if instructions.replaces else INSTRUCTIONS
     attributes = {"replaces": instructions.replaces, "none": False}
     return [_Part("instructions", attributes, prose, instructions.text)]
+
+
+def _demand_parts(demand: str) -> list[_Part]:
+    return [_Part("demand", {}, DEMAND, demand)] if demand else []
 
 
 def _say(parts: list[_Part], tail: Sequence[Message], nonce: str) -> str:
@@ -227,7 +237,7 @@ def _line(message: Message, names: dict[File, str]) -> dict[str, Any]:
         line["files"] = [names.get(file, file.name) for file in message.files]
     if message.tool_calls:
         line["tool_calls"] = [
-            {"id": call.id, "name": call.name, "arguments": dict(call.arguments)}
+            {"id": call.id, "name": legal_name(call.name), "arguments": dict(call.arguments)}
             for call in message.tool_calls
         ]
     if message.tool_call_id is not None:

@@ -9,21 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..types import AgentRequest, Message, Reply
+from ..errors import BadRequestError, EmptyAnswerError, NotFoundError
+from ..types import AgentRequest
 from . import notes, replay
 from .align import Alignment
-from .binding import DAY, Binding
+from .binding import DAY, Binding, Run
 from .call import Outcome
-from .digest import Covered, Digester
+from .digest import Covered
 from .effects import (
     ChangeNote,
     Decision,
     Flow,
     Now,
     Occupy,
-    Put,
     Send,
     Sleep,
+    Submit,
     Turn,
     Vacate,
     Warn,
@@ -31,14 +32,15 @@ from .effects import (
 from .exchange import Answer, exchange
 from .failures import verdict
 from .finding import put_back
+from .keeping import Keeping
 from .keys import Keys
 from .opening import NoSeat, Seat, keep_spare, open_session, refresh
 from .speaking import changes_instructions, everything, the_rest
 from .speaking import decision as decision_of
+from .tools import Outputs, legal_tools
 
 REPLAYED: dict[str, Turn] = {"rollover": "rolled_over", "expired": "recreated", "gone": "recreated"}
-LONG = 20.0
-"""Seconds of an answer after which its slot is refreshed once more."""
+GIVEN_BACK = "the run goes on with what its tools gave back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Why:
     reason: str
 
 
-class Roads:
+class Roads(Keeping):
     """The roads of one turn.
 
     Attributes:
@@ -58,10 +60,7 @@ class Roads:
     """
 
     def __init__(self, keys: Keys) -> None:
-        self.keys = keys
-        self.call = keys.call
-        self.history = keys.history
-        self.policy = keys.policy
+        super().__init__(keys)
         self.note: dict[str, Any] = {}
         self.dropped = False
         self._handed_out = False
@@ -75,13 +74,14 @@ class Roads:
         reason = alignment.reason + ("; the instructions changed" if changed else "")
         decision = decision_of("continued", reason, speech, binding.generation, used)
         yield refresh(self.keys.project, str(binding.session_id), self.policy)
-        answer = yield from self._attempt(speech, binding.session_id, decision, binding, again=True)
+        send = self._send(speech, binding.session_id, decision)
+        answer = yield from self._attempt(send, binding, again=True)
         if isinstance(answer, Why):
-            if answer.word == "gone":
-                yield Vacate(self.keys.project, str(binding.session_id))
-            return (yield from self.anew(answer, _without_session(binding), again=False))
-        if binding.provisional:
-            yield Vacate(f"{self.keys.project}/provisional", str(binding.session_id))
+            if answer.word in ("no tools", "no answer"):
+                kept = binding if answer.word == "no tools" else without_session(binding)
+                return (yield from self.apart(answer.reason, kept, learnt=True))
+            return (yield from self._elsewhere(answer, binding))
+        yield from self._came_back(binding)
         replaced = binding.instructions_size if changed else 0
         kept = replace(
             binding,
@@ -95,42 +95,65 @@ class Roads:
             provisional=False,
             plain=binding.plain and not changed and alignment.heard_no_more,
         )
-        return (yield from self._remember(kept, answer, decision))
+        return (yield from self.remember(kept, answer, decision))
+
+    def _elsewhere(self, why: Why, binding: Binding) -> Flow[Outcome]:
+        """The session could not go on, so another one does."""
+        if why.word == "gone":
+            yield Vacate(self.keys.project, str(binding.session_id))
+        return (yield from self.anew(why, without_session(binding), again=False))
+
+    def _came_back(self, binding: Binding) -> Flow[None]:
+        """Its conversation goes on, so a first turn's session no longer counts as one."""
+        if binding.provisional:
+            yield Vacate(f"{self.keys.project}/provisional", str(binding.session_id))
 
     def _attempt(
-        self,
-        speech: replay.Speech,
-        session_id: str | None,
-        decision: Decision,
-        binding: Binding | None,
-        *,
-        again: bool,
+        self, send: Send | Submit, binding: Binding | None, *, again: bool, hidden: bool = False
     ) -> Flow[Answer | Why]:
-        """Send once on a session: an `Answer`, or why the turn must go to a new session.
+        """Send once on a session: an `Answer`, or why the turn must go another way.
 
-        ``again`` is whether a turn that the server failed at may be sent once more.
+        ``again`` is whether a turn that the server failed at may be sent once more, ``hidden``
+        whether the answer is for nobody to see.
         """
-        send = self._send(speech, session_id, decision)
+        session_id = str(send.session_id)
         try:
-            return (yield from exchange(send, self.call, self._shown))
+            return (yield from exchange(send, self.call, self._shown, hidden=hidden))
         except BaseException as error:
+            why = self._without_tools(send, error)
+            if why is not None:
+                yield self._still_held(session_id, longer=False)
+                return why
             fate = verdict(
                 error,
                 shown=self._handed_out,
                 retry_on_compute_error=self.policy.retry_on_compute_error,
             )
             if fate == "gone":
+                if isinstance(error, NotFoundError):
+                    return Why("run", "the run was gone before its tools had ended")
                 return Why("gone", "the session had expired")
             if fate == "anew" and not again:
                 fate = "drop"
-            yield self._still_held(str(session_id), longer=fate == "drop")
+            yield self._still_held(session_id, longer=fate == "drop")
             if fate == "anew":
                 yield from self._wait_for(error)
                 return Why("failed", "the server failed before it did the work")
             if fate == "keep":
-                yield from self._keep(binding, str(session_id), error)
+                yield from self._keep(binding, session_id, error)
             self.dropped = self.dropped or fate == "drop"
             raise
+
+    def _without_tools(self, send: Send | Submit, error: BaseException) -> Why | None:
+        """Whether an error shows that sessions take no tools, which nobody documents (R11)."""
+        if not self.call.tools or isinstance(send, Submit):
+            return None
+        if isinstance(error, EmptyAnswerError):
+            self.dropped = True
+            return Why("no answer", "the session did not answer a turn with tools")
+        if isinstance(error, BadRequestError) and error.code == "invalid_tools":
+            return Why("no tools", "sessions of this project take no tools")
+        return None
 
     def _still_held(self, session_id: str, *, longer: bool) -> Occupy:
         """The server may be at work on it yet: its idle time begins when that ends."""
@@ -156,8 +179,10 @@ class Roads:
         self._handed_out = True
 
     def _send(self, speech: replay.Speech, session_id: str | None, decision: Decision) -> Send:
-        request = AgentRequest(speech.text, self.call.capabilities, speech.files)
-        return Send(request, session_id, self.call.stream, decision)
+        self.rounds = 0
+        tools = legal_tools(self.call.tools)
+        request = AgentRequest(speech.text, self.call.capabilities, speech.files, tools)
+        return Send(request, session_id, self.call.stream and not tools, decision)
 
     # -- a new session, or none --------------------------------------------------------
 
@@ -189,10 +214,18 @@ class Roads:
         generation = self._generation(binding) + 1
         decision = decision_of(self._kind(why), why.reason, speech, generation, 2)
         sent_at = yield Now()
-        answer = yield from self._attempt(speech, seat.session_id, decision, binding, again=again)
+        send = self._send(speech, seat.session_id, decision)
+        answer = yield from self._attempt(send, binding, again=again)
         if isinstance(answer, Why):
             if answer.word == "failed":
                 return (yield from self.anew(answer, binding, again=False))
+            if answer.word == "no tools":
+                unused = Binding("", seat.session_id, Covered(), generation=generation)
+                unused = replace(unused, sent_at=sent_at, opened=self._opened(why, binding, now))
+                unused = replace(unused, provisional=seat.provisional)
+                return (yield from self.apart(answer.reason, unused, learnt=True))
+            if answer.word == "no answer":
+                return (yield from self.apart(answer.reason, binding, learnt=True))
             # It can't have been idle: something is wrong with sessions. Its slot stays taken.
             full = notes.refused("full", now + notes.FULL_REMEMBERED)
             yield ChangeNote(self.keys.project_note, full)
@@ -214,7 +247,7 @@ class Roads:
             opened=self._opened(why, binding, now),
             provisional=seat.provisional,
         )
-        return (yield from self._remember(kept, answer, decision))
+        return (yield from self.remember(kept, answer, decision))
 
     def _generation(self, binding: Binding | None) -> int:
         before = binding.generation if binding else 0
@@ -253,83 +286,92 @@ class Roads:
                 yield put_back(self.keys, binding)
             raise
         if not remember:
-            return self._outcome(answer, decision, None)
-        kept = Binding(
-            id="",
-            session_id=None,
-            covered=Covered.of(self.keys.digester, self.history.digests),
-            generation=binding.generation if binding else 0,
-            opened=binding.opened if binding else (),
-        )
-        return (yield from self._remember(kept, answer, decision))
+            return self.outcome(answer, decision, None)
+        return (yield from self.remember_stateless(binding, answer, decision))
 
-    # -- the answer is complete --------------------------------------------------------
+    # -- tools -------------------------------------------------------------------------
 
-    def _remember(self, binding: Binding, answer: Answer, decision: Decision) -> Flow[Outcome]:
-        """Put the binding back, now that the answer is complete, and release the name."""
-        now = yield Now()
-        session_id = binding.session_id
-        if session_id and now > binding.sent_at + LONG:
-            yield refresh(self.keys.project, session_id, self.policy)
-        digester = self.keys.digester
-        covered = binding.covered.extended(digester, [_digest_of(digester, answer.text)])
-        plain = binding.plain and _is_plain(answer.reply)
-        kept = replace(
-            binding,
-            id=self.call.ids.call,
-            covered=covered,
-            plain=plain,
-            tip_mark=self.keys.mark(self.call.ids.mark),
-            answered_at=now,
-            keys=self.keys.kept(covered, plain=plain),
-        )
-        if answer.cut:
-            # The session holds more than was shown: it can't be continued.
-            kept = replace(kept, session_id=None)
-        yield Put(kept, DAY)
-        outcome = self._outcome(answer, decision, session_id)
-        if self.call.name is not None:
-            yield from self.note_answer(outcome, self._session_facts(kept))
-        return outcome
+    def submit(
+        self, task: Outputs, run: Run, binding: Binding, alignment: Alignment, now: float
+    ) -> Flow[Outcome]:
+        """Give a run on a session what it waits for, and then the user's message, if there is one.
 
-    def _session_facts(self, binding: Binding) -> dict[str, Any]:
-        if binding.session_id is None:
-            return {}
-        return {
-            "id": binding.session_id,
-            "used": binding.used,
-            "limit": self.policy.session_message_limit,
-            "deadline": binding.sent_at + self.policy.idle_timeout,
-            "generation": binding.generation,
-        }
+        The answer between the two is heard by the session and shown to nobody.
+        """
+        used, limit = binding.used + len(task.outputs) + 1, self.policy.session_message_limit
+        if used + 2 * task.then > limit:
+            why = Why("rollover", f"the session is full ({binding.used} of {limit} messages)")
+            return (yield from self.anew(why, binding))
+        decision = Decision("session", "continued", GIVEN_BACK, 0, (), binding.generation, used)
+        yield refresh(self.keys.project, str(binding.session_id), self.policy)
+        send = self._submit(run, task, binding.session_id, decision)
+        answer = yield from self._attempt(send, binding, again=True, hidden=task.then)
+        if not isinstance(answer, Why) and task.then and answer.reply.tool_calls:
+            answer = Why("run", "the agent asked for more tools, and the user has spoken")
+        if isinstance(answer, Why):
+            return (yield from self._elsewhere(answer, binding))
+        yield from self._came_back(binding)
+        # No word says that outputs keep a session from being idle, so `sent_at` stays.
+        # Nor does any word say what a session keeps of a run: nothing is put before its end.
+        heard = replace(binding, used=used, run=None, provisional=False, held=0)
+        if not task.then:
+            plain = binding.plain and alignment.heard_no_more
+            heard = replace(heard, covered=alignment.covered, plain=plain)
+            return (yield from self.remember(heard, answer, decision))
+        told = len(task.outputs)
+        digests = [self.history.digests[fresh.index] for fresh in alignment.fresh[:told]]
+        covered = binding.covered.extended(self.keys.digester, digests)
+        heard = replace(heard, covered=covered, plain=False)
+        rest = replace(alignment, fresh=alignment.fresh[told:])
+        return (yield from self.carry_on(heard, rest, now))
 
-    def _outcome(self, answer: Answer, decision: Decision, session_id: str | None) -> Outcome:
-        reply: Reply = replace(answer.reply, message=answer.text)
-        return Outcome(reply, self.call.ids.mark, decision, session_id, answer.cut)
+    def _submit(
+        self, run: Run, task: Outputs, session_id: str | None, decision: Decision
+    ) -> Submit:
+        self.rounds = run.rounds
+        return Submit(run.request_id, run.compute_instance, task.outputs, session_id, decision)
 
-    def note_answer(self, outcome: Outcome, session: dict[str, Any] | None) -> Flow[None]:
-        """Tell the name's note of an answer; ``session`` as `notes.answered` has it."""
-        digester = self.keys.digester
-        pair = digester.roll(self.history.digests[-1], _digest_of(digester, outcome.reply.message))
-        instructions = self.history.instructions_digest
-        change = notes.answered(self.call.ids.call, instructions, pair, session)
-        yield ChangeNote(self.keys.note, change)
+    def submit_apart(self, task: Outputs, run: Run, binding: Binding) -> Flow[Outcome]:
+        """Give a run without a session what it waits for."""
+        rest = replace(binding, run=None)
+        decision = Decision("stateless", "stateless", GIVEN_BACK)
+        try:
+            answer = yield from exchange(
+                self._submit(run, task, None, decision), self.call, self._shown
+            )
+        except BaseException as error:
+            fate = verdict(error, shown=self._handed_out, retry_on_compute_error=False)
+            if fate != "gone":
+                yield put_back(self.keys, binding if fate == "keep" else rest)
+                raise
+        else:
+            return (yield from self.remember_apart(rest, answer, decision))
+        return (yield from self.apart("the run was gone before its tools had ended", rest))
+
+    def apart(self, reason: str, binding: Binding | None, *, learnt: bool = False) -> Flow[Outcome]:
+        """Ask the agent beside the session, which hears of it with the next message (R11).
+
+        ``learnt`` says that this very turn has shown that sessions take no tools.
+        """
+        try:
+            speech = yield from everything(self.keys)
+            decision = decision_of("stateless", reason, speech)
+            answer = yield from exchange(self._send(speech, None, decision), self.call, self._shown)
+        except BaseException:
+            if binding is not None and binding.keys:
+                yield put_back(self.keys, binding)
+            raise
+        if learnt:
+            now = yield Now()
+            yield ChangeNote(self.keys.project_note, notes.refused("tools", now + DAY))
+        return (yield from self.remember_apart(binding, answer, decision))
 
 
-def _digest_of(digester: Digester, answer: str) -> str:
-    return digester.message(Message("assistant", answer))
-
-
-def _without_session(binding: Binding) -> Binding:
+def without_session(binding: Binding) -> Binding:
     """What is left of a binding whose session is gone or of unknown content."""
-    return replace(binding, session_id=None)
+    return replace(binding, session_id=None, run=None)
 
 
 def _lately(binding: Binding | None, now: float) -> tuple[float, ...]:
     opened = binding.opened if binding else ()
     return tuple(moment for moment in opened if moment > now - notes.RECENT)
-
-
-def _is_plain(reply: Reply) -> bool:
-    """Whether the session knows no more than the answer's words: no file, no research."""
-    return not reply.files and set(reply.capabilities_used) <= {"chat"}

@@ -12,7 +12,7 @@ from .effects import Decision, Flow, Summarise, Turn
 from .keys import Keys
 
 
-def check_budget(history: History, policy: Policy) -> None:
+def check_budget(history: History, policy: Policy, demand: str = "") -> None:
     """Refuse what is never cut, and would not fit into a replay.
 
     Raises:
@@ -20,7 +20,7 @@ def check_budget(history: History, policy: Policy) -> None:
     """
     current = len(history.current.text) if history.current else 0
     outputs = sum(replay.cost(message) for message in history.outputs)
-    size = current + outputs + len(history.instructions)
+    size = current + outputs + len(history.instructions) + len(demand)
     if size > policy.replay_budget:
         raise InvalidInputError(
             f"The instructions and the current message, or tool outputs, have {size:,} characters "
@@ -33,7 +33,7 @@ def everything(keys: Keys) -> Flow[replay.Speech]:
     """The replay: the newest messages that fit, after a word on the older ones."""
     history, policy = keys.history, keys.policy
     tail: list[Message] = [history.current] if history.current else []
-    budget = policy.replay_budget - len(history.instructions)
+    budget = policy.replay_budget - len(history.instructions) - len(keys.call.demand)
     budget -= sum(len(message.text) for message in tail)
     window = replay.window(history.before, budget)
     summary = None
@@ -49,6 +49,7 @@ def everything(keys: Keys) -> Flow[replay.Speech]:
         nonce=keys.call.ids.nonce,
         budget=budget - sum(replay.cost(message) for message in window.kept),
         summary=summary,
+        demand=keys.call.demand,
     )
 
 
@@ -64,6 +65,7 @@ def the_rest(keys: Keys, binding: Binding, alignment: Alignment) -> replay.Speec
         instructions,
         nonce=keys.call.ids.nonce,
         budget=keys.policy.replay_budget,
+        demand=keys.call.demand,
     )
 
 

@@ -15,20 +15,26 @@ continues a session of unknown content.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import notes, replay
 from .align import Alignment
-from .binding import Binding
+from .binding import Binding, Run
 from .call import Call, History, Outcome, Policy
 from .digest import Digester
-from .effects import ChangeNote, Flow, Now, Vacate
-from .finding import find
+from .effects import ChangeNote, Flow, Now, ReadNote, Vacate
+from .finding import find, put_back
 from .keys import Keys
 from .opening import is_idle
-from .roads import Roads, Why
+from .roads import Roads, Why, without_session
 from .speaking import changes_instructions, check_budget
+from .tools import Outputs, offer, outputs_for
 
-STREAM_HOLD = 130.0
-"""Seconds that a stream holds its name: one that was left unread must not hold it for longer."""
+NO_TOOLS = "sessions of this project take no tools"
+HOLD = 130.0
+"""Seconds that a call holds its name at most: a stream that was left unread, or a worker that was
+killed, must not cost the conversation its session for longer. A call that does take longer is
+safe all the same; another of its name may then open a session of its own."""
 
 
 def turn(call: Call, policy: Policy, digester: Digester, project: str) -> Flow[Outcome]:
@@ -45,7 +51,7 @@ def turn(call: Call, policy: Policy, digester: Digester, project: str) -> Flow[O
         StewrdError: As the server or the store reported it.
     """
     history = History.of(digester, call.messages)
-    check_budget(history, policy)
+    check_budget(history, policy, call.demand)
     keys = Keys(digester, project, call, history, policy)
     return (yield from _Turn(keys).run())
 
@@ -62,7 +68,7 @@ class _Turn:
         if self.call.one_shot:
             return (yield from self.roads.stateless("a one-shot call"))
         if self.call.sessions == "never":
-            return (yield from self.roads.stateless('sessions="never"'))
+            return (yield from self._without_sessions())
         if self.call.name is None:
             return (yield from self._converse())
         return (yield from self._under_a_name())
@@ -91,13 +97,12 @@ class _Turn:
 
     def _arrival(self, now: float) -> notes.Arrival:
         digests, shown = self.history.digests, self.history.shown
-        allowance = self.call.allowance
         return notes.Arrival(
             call=self.call.ids.call,
             instructions=self.history.instructions_digest,
             pairs=notes.pairs_of(digests, shown, self.keys.digester.roll),
             now=now,
-            until=now + (min(allowance, STREAM_HOLD) if self.call.stream else allowance),
+            until=now + min(self.call.allowance, HOLD),
         )
 
     # -- which session has heard this --------------------------------------------------
@@ -106,7 +111,22 @@ class _Turn:
         now = yield Now()
         binding, alignment = yield from find(self.keys)
         if binding is None:
+            if (yield from self._sessions_take_no_tools(now)):
+                return (yield from self.roads.apart(NO_TOOLS, None))
             return (yield from self._begin(alignment.reason, now))
+        if binding.run is not None:
+            task = self._task(binding.run, alignment, now)
+            if isinstance(task, Outputs) and binding.run.on_session:
+                submitted = self.roads.submit(task, binding.run, binding, alignment, now)
+                return (yield from submitted)
+            if isinstance(task, Outputs) and not task.then:
+                return (yield from self.roads.submit_apart(task, binding.run, binding))
+            if binding.run.on_session:
+                passed_over = Why("run", str(task))
+                return (yield from self.roads.anew(passed_over, without_session(binding)))
+            binding = replace(binding, run=None)
+        if (yield from self._sessions_take_no_tools(now)):
+            return (yield from self.roads.apart(NO_TOOLS, binding))
         why = self._hindrance(binding, alignment, now)
         if why is None:
             return (yield from self.roads.carry_on(binding, alignment, now))
@@ -122,8 +142,9 @@ class _Turn:
             return Why(word, "it came back")
         if is_idle(binding.sent_at, policy, now):
             return Why("expired", "the session was idle for too long")
-        if binding.used + 2 > policy.session_message_limit:
-            limit = policy.session_message_limit
+        limit = policy.session_message_limit
+        reserve = min(policy.tool_reserve, (limit - 2) // 2) if self.call.tools else 0
+        if binding.used + 2 + reserve > limit:
             return Why("rollover", f"the session is full ({binding.used} of {limit} messages)")
         if changes_instructions(self.keys, binding):
             superseded = binding.superseded + binding.instructions_size
@@ -139,6 +160,38 @@ class _Turn:
         ):
             return Why("misaligned", "something was added to what the replay had left out")
         return None
+
+    # -- tools -------------------------------------------------------------------------
+
+    def _task(self, run: Run, alignment: Alignment, now: float) -> Outputs | str:
+        """What to give to a run that waits, or why it can't be given."""
+        offered = offer(self.keys.digester, self.call, self.history)
+        return outputs_for(run, self.history, alignment, offered, now)
+
+    def _sessions_take_no_tools(self, now: float) -> Flow[bool]:
+        if not self.call.tools:
+            return False
+        note = yield ReadNote(self.keys.project_note)
+        return bool(note.get("tools", 0.0) > now)
+
+    def _without_sessions(self) -> Flow[Outcome]:
+        """Stateless as the user wishes; a run of tools goes on all the same."""
+        reason = 'sessions="never"'
+        if not self.call.tools:
+            return (yield from self.roads.stateless(reason))
+        now = yield Now()
+        binding, alignment = yield from find(self.keys)
+        if binding is not None and binding.session_id is not None:
+            yield put_back(self.keys, binding)
+            binding = None
+        if binding is not None and binding.run is not None:
+            task = self._task(binding.run, alignment, now)
+            if isinstance(task, Outputs) and not task.then:
+                return (yield from self.roads.submit_apart(task, binding.run, binding))
+            binding = replace(binding, run=None)
+        return (yield from self.roads.apart(reason, binding))
+
+    # -- no session knows it -----------------------------------------------------------
 
     def _begin(self, refusal: str, now: float) -> Flow[Outcome]:
         """No binding: a new conversation, or one that nobody recognises."""

@@ -132,7 +132,7 @@ async def test_tenants_never_meet(stewrd: Emulator, model: ChatStewrd) -> None:
 
 
 @pytest.mark.parametrize("say", [invoke, ainvoke, stream, astream])
-@pytest.mark.parametrize("option", ["temperature", "max_tokens", "model", "tools", "stewrd"])
+@pytest.mark.parametrize("option", ["temperature", "max_tokens", "model", "stewrd"])
 async def test_unknown_keywords_are_named(
     stewrd: Emulator, model: ChatStewrd, say: Say, option: str
 ) -> None:
@@ -352,7 +352,7 @@ def test_what_tracers_are_told(make: Make, stewrd: Emulator) -> None:
     assert model._get_ls_params(stop=["y"])["ls_stop"] == ["y"]
     assert model.metadata is not None
     assert "stewrd-integrations" in model.metadata["lc_versions"]
-    assert model.profile is not None and not model.profile["tool_calling"]
+    assert model.profile is not None and model.profile["tool_calling"]
 
 
 def test_full_projects_go_stateless(stewrd: Emulator, make: Make) -> None:

@@ -14,6 +14,7 @@ from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import InvalidInputError
 from stewrd_integrations.langchain import ChatStewrd
 from stewrd_integrations.langchain.entrances import lifted
+from stewrd_integrations.langchain.tool_calling import Offer
 
 from . import entrances
 from .conftest import heard, roads
@@ -133,7 +134,7 @@ def test_errors_of_a_batch(model: ChatStewrd) -> None:
 
 def name_of(model: ChatStewrd, given: Any = None, **who: Any) -> tuple[str, ...]:
     """What the core is told of a call, without making it."""
-    call = model._call([HumanMessage("Hi")], None, lifted(given, who))
+    call = model._call([HumanMessage("Hi")], None, lifted(given, who), Offer())
     return (str(call.name), str(call.tenant), str(call.sessions), str(call.thread))
 
 

@@ -1,0 +1,201 @@
+"""Structured output: an answer that fits a schema, or the error that says why it does not.
+
+The API can't force a form upon an answer. It is asked for in words or as the call of a tool,
+and checked here; a wrong one is shown to the agent once, with what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.utils.function_calling import (
+    convert_to_json_schema,
+    convert_to_openai_tool,
+)
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import ValidationError
+from pydantic.v1 import ValidationError as OldValidationError
+
+from ..errors import ConfigurationError
+
+Method: TypeAlias = Literal["function_calling", "json_schema", "json_mode"]
+METHODS: tuple[Method, ...] = ("function_calling", "json_schema", "json_mode")
+DEMAND = "Answer with JSON only that matches this JSON Schema: "
+_FENCED = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form that an answer shall have.
+
+    Attributes:
+        schema: What the user gave: a pydantic class, a TypedDict or a JSON Schema.
+        method: How it is asked for.
+        json_schema: The same as JSON Schema.
+    """
+
+    schema: dict[str, Any] | type
+    method: Method
+    json_schema: dict[str, Any]
+
+    def read(self, raw: AIMessage) -> Any:
+        """The answer in its form.
+
+        Raises:
+            OutputParserException: It has another.
+        """
+        return self._checked(self._called(raw) if self._by_tool else self._written(raw.text))
+
+    @property
+    def _by_tool(self) -> bool:
+        return self.method == "function_calling"
+
+    @property
+    def tool_name(self) -> str:
+        """The tool that stands for the form."""
+        name: str = convert_to_openai_tool(self.schema)["function"]["name"]
+        return name
+
+    def _called(self, raw: AIMessage) -> Any:
+        for call in raw.tool_calls:
+            if call["name"] == self.tool_name:
+                return call["args"]
+        raise OutputParserException(
+            f"The tool {self.tool_name!r} was not called.", llm_output=raw.text
+        )
+
+    @staticmethod
+    def _written(text: str) -> Any:
+        fenced = _FENCED.search(text)
+        try:
+            return json.loads(fenced[1] if fenced else text)
+        except ValueError as error:
+            raise OutputParserException(f"It is not JSON: {error}.", llm_output=text) from None
+
+    def _checked(self, value: Any) -> Any:
+        told = json.dumps(value, ensure_ascii=False, default=str)
+        if _is_pydantic(self.schema):
+            try:
+                return _validate(self.schema, value)
+            except (ValidationError, OldValidationError) as error:
+                raise OutputParserException(str(error), llm_output=told) from error
+        from jsonschema import Draft202012Validator  # noqa: PLC0415 - imports take their time
+
+        found = next(Draft202012Validator(self.json_schema).iter_errors(value), None)
+        if found is not None:
+            raise OutputParserException(f"{found.json_path}: {found.message}", llm_output=told)
+        return value
+
+    def correction(self, raw: AIMessage, error: OutputParserException) -> HumanMessage:
+        """What is said to an answer of another form."""
+        called = [call["args"] for call in raw.tool_calls]
+        given = json.dumps(called[0], ensure_ascii=False) if called else raw.text
+        how = f'Call the tool "{self.tool_name}"' if self._by_tool else "Answer with JSON"
+        return HumanMessage(
+            f"Your answer was:\n{given}\n\nIt does not have the form that was asked for: "
+            f"{error}\n\n{how} again, in the right form."
+        )
+
+
+def _validate(schema: Any, value: Any) -> Any:
+    validate: Callable[[Any], Any] = getattr(schema, "model_validate", None) or schema.parse_obj
+    return validate(value)
+
+
+def _is_pydantic(schema: dict[str, Any] | type) -> bool:
+    return isinstance(schema, type) and is_basemodel_subclass(schema)
+
+
+def _check_schema(schema: Mapping[str, Any]) -> None:
+    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - as above
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"{error.json_path}: {error.message}") from error
+
+
+def form_of(schema: dict[str, Any] | type, method: str, strict: bool | None) -> Form:
+    """The form of a schema.
+
+    Raises:
+        ConfigurationError: The method is unknown, or the schema can't be used.
+    """
+    if method not in METHODS:
+        known = ", ".join(METHODS)
+        raise ConfigurationError(f"method={method!r} is unknown.", advice=f"Use one of {known}.")
+    if method == "json_mode" and strict is not None:
+        raise ConfigurationError(
+            "strict has no meaning with json_mode.", advice='Use method="json_schema".'
+        )
+    try:
+        json_schema = convert_to_json_schema(schema, strict=strict)
+        if not _is_pydantic(schema):
+            _check_schema(json_schema)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"The schema can't be used: {error}",
+            advice="Pass a pydantic class, a TypedDict, or a JSON Schema with a title.",
+        ) from error
+    return Form(schema, method, json_schema)
+
+
+Model: TypeAlias = Runnable[LanguageModelInput, AIMessage]
+Listing: TypeAlias = "Callable[[LanguageModelInput], Sequence[BaseMessage]]"
+
+
+def structured(
+    model: Model, listing: Listing, form: Form, *, include_raw: bool
+) -> Runnable[LanguageModelInput, Any]:
+    """A model that answers in a form.
+
+    Args:
+        model: Asks for the form; each call of it stands alone.
+        listing: Makes messages of what a model may be given.
+        form: The form.
+        include_raw: Give the message too, and an error instead of raising it.
+    """
+
+    def answer(shown: LanguageModelInput, config: RunnableConfig) -> Any:
+        raw = model.invoke(shown, config)
+        try:
+            return _result(form, raw, include_raw)
+        except OutputParserException as error:
+            again = [*listing(shown), form.correction(raw, error)]
+        return _last(form, model.invoke(again, config), include_raw)
+
+    async def aanswer(shown: LanguageModelInput, config: RunnableConfig) -> Any:
+        raw = await model.ainvoke(shown, config)
+        try:
+            return _result(form, raw, include_raw)
+        except OutputParserException as error:
+            again = [*listing(shown), form.correction(raw, error)]
+        return _last(form, await model.ainvoke(again, config), include_raw)
+
+    return RunnableLambda(answer, aanswer, name="StewrdStructuredOutput")
+
+
+def _result(form: Form, raw: AIMessage, include_raw: bool) -> Any:
+    parsed = form.read(raw)
+    return _with_raw(raw, parsed, None) if include_raw else parsed
+
+
+def _last(form: Form, raw: AIMessage, include_raw: bool) -> Any:
+    try:
+        return _result(form, raw, include_raw)
+    except OutputParserException as error:
+        if not include_raw:
+            raise
+        return _with_raw(raw, None, error)
+
+
+def _with_raw(raw: AIMessage, parsed: Any, error: BaseException | None) -> Mapping[str, Any]:
+    return {"raw": raw, "parsed": parsed, "parsing_error": error}

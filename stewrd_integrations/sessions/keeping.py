@@ -1,0 +1,163 @@
+"""An answer is complete: what is kept of it, and under which keys.
+
+Everything that a later call may go on with is written here, after the last byte of the answer
+has come (R2): the binding, the run that waits for tools, and the note of the name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..types import Message, Reply
+from . import notes
+from .binding import DAY, Binding, Run
+from .call import Outcome
+from .digest import Covered, Digester
+from .effects import ChangeNote, Decision, Flow, Now, Put
+from .exchange import Answer
+from .keys import Keys
+from .opening import refresh
+from .tools import LIFE, offer
+
+KEPT_KEYS = 12
+"""Keys of a binding whose session stands aside while tools run."""
+
+LONG = 20.0
+"""Seconds of an answer after which its slot is refreshed once more."""
+
+
+class Keeping:
+    """What is kept of a turn's answer.
+
+    Attributes:
+        rounds: Rounds of tools that the run of this turn has had.
+    """
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.call = keys.call
+        self.history = keys.history
+        self.policy = keys.policy
+        self.rounds = 0
+
+    def remember(self, binding: Binding, answer: Answer, decision: Decision) -> Flow[Outcome]:
+        """Put the binding back, now that the answer is complete, and release the name."""
+        now = yield Now()
+        session_id = binding.session_id
+        if session_id and now > binding.sent_at + LONG:
+            yield refresh(self.keys.project, session_id, self.policy)
+        digester = self.keys.digester
+        covered = binding.covered.extended(digester, [_digest_of(digester, answer)])
+        plain = binding.plain and _is_plain(answer.reply)
+        run = self._waiting(answer, now, on_session=session_id is not None)
+        kept = replace(
+            binding,
+            id=self.call.ids.call,
+            covered=covered,
+            plain=plain,
+            tip_mark=self.keys.mark(self.call.ids.mark),
+            answered_at=now,
+            run=run,
+            keys=self.keys.kept(covered, plain=plain),
+        )
+        if answer.cut or (answer.reply.tool_calls and run is None):
+            # The session holds more than was shown, or waits for what can't be given to it.
+            kept = replace(kept, session_id=None)
+        yield Put(kept, DAY)
+        outcome = self.outcome(answer, decision, session_id)
+        yield from self._tell(outcome, kept)
+        return outcome
+
+    def _tell(self, outcome: Outcome, kept: Binding) -> Flow[None]:
+        if self.call.name is not None and self.call.sessions != "never":
+            yield from self.note_answer(outcome, self._session_facts(kept))
+
+    def _session_facts(self, binding: Binding) -> dict[str, Any]:
+        if binding.session_id is None:
+            return {}
+        return {
+            "id": binding.session_id,
+            "used": binding.used,
+            "limit": self.policy.session_message_limit,
+            "deadline": binding.sent_at + self.policy.idle_timeout,
+            "generation": binding.generation,
+        }
+
+    def outcome(self, answer: Answer, decision: Decision, session_id: str | None) -> Outcome:
+        """The answer as the caller gets it."""
+        reply: Reply = replace(answer.reply, message=answer.text)
+        return Outcome(reply, self.call.ids.mark, decision, session_id, answer.cut)
+
+    def note_answer(self, outcome: Outcome, session: dict[str, Any] | None) -> Flow[None]:
+        """Tell the name's note of an answer; ``session`` as `notes.answered` has it."""
+        digester = self.keys.digester
+        said = _message_digest(digester, outcome.reply)
+        pair = digester.roll(self.history.digests[-1], said)
+        instructions = self.history.instructions_digest
+        change = notes.answered(self.call.ids.call, instructions, pair, session)
+        yield ChangeNote(self.keys.note, change)
+
+    def remember_stateless(
+        self, binding: Binding | None, answer: Answer, decision: Decision
+    ) -> Flow[Outcome]:
+        """Keep that the conversation was answered without a session: it may come back."""
+        kept = Binding(
+            id="",
+            session_id=None,
+            covered=Covered.of(self.keys.digester, self.history.digests),
+            generation=binding.generation if binding else 0,
+            opened=binding.opened if binding else (),
+        )
+        return (yield from self.remember(kept, answer, decision))
+
+    def remember_apart(
+        self, binding: Binding | None, answer: Answer, decision: Decision
+    ) -> Flow[Outcome]:
+        """Keep the session as it is, also under the keys of what was said beside it."""
+        if binding is None or binding.session_id is None:
+            return (yield from self.remember_stateless(binding, answer, decision))
+        now = yield Now()
+        digester = self.keys.digester
+        said = Covered.of(digester, [*self.history.digests, _digest_of(digester, answer)])
+        keys = dict.fromkeys((*self.keys.kept(said, plain=binding.plain), *binding.keys))
+        kept = replace(
+            binding,
+            id=self.call.ids.call,
+            run=self._waiting(answer, now, on_session=False),
+            keys=tuple(keys)[:KEPT_KEYS],
+        )
+        yield Put(kept, DAY)
+        outcome = self.outcome(answer, decision, None)
+        yield from self._tell(outcome, kept)
+        return outcome
+
+    def _waiting(self, answer: Answer, now: float, *, on_session: bool) -> Run | None:
+        """The run that the answer leaves behind, if it asked for tools."""
+        reply, digester = answer.reply, self.keys.digester
+        if not reply.tool_calls or reply.id is None or answer.cut:
+            return None
+        digests = [*self.history.digests, _digest_of(digester, answer)]
+        return Run(
+            request_id=reply.id,
+            compute_instance=reply.compute_instance,
+            deadline=now + LIFE,
+            rounds=self.rounds + 1,
+            calls=tuple(call.id for call in reply.tool_calls),
+            offered=offer(digester, self.call, self.history),
+            rolled=digester.rolling(digests)[-1],
+            on_session=on_session,
+        )
+
+
+def _digest_of(digester: Digester, answer: Answer) -> str:
+    return _message_digest(digester, replace(answer.reply, message=answer.text))
+
+
+def _message_digest(digester: Digester, reply: Reply) -> str:
+    return digester.message(Message("assistant", reply.message, tool_calls=reply.tool_calls))
+
+
+def _is_plain(reply: Reply) -> bool:
+    """Whether the session knows no more than the answer's words: no file, no research."""
+    return not reply.files and set(reply.capabilities_used) <= {"chat"}

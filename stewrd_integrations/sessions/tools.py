@@ -1,0 +1,103 @@
+"""Custom tools: their names, and the run that waits for what they gave back (R11)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from ..types import Message, Tool, ToolCall, ToolOutput
+from .align import Alignment
+from .binding import Run
+from .call import Call, History
+from .digest import Digester
+
+LIFE = 295.0
+"""Seconds that a run waits: the API's five minutes, less a little for the way."""
+
+ROUNDS = 10
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_]")
+_LONGEST = 64
+
+
+def legal_name(name: str) -> str:
+    """A name that the API takes; the same for the same name, and no two share one."""
+    if name and len(name) <= _LONGEST and not _ILLEGAL.search(name):
+        return name
+    told_apart = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4)
+    return f"{_ILLEGAL.sub('_', name)[: _LONGEST - 9]}_{told_apart.hexdigest()}"
+
+
+def legal_tools(tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    """The tools under names that the API takes."""
+    return tuple(replace(tool, name=legal_name(tool.name)) for tool in tools)
+
+
+def framework_names(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> tuple[ToolCall, ...]:
+    """The calls under the names that the framework gave its tools."""
+    names = {legal_name(tool.name): tool.name for tool in tools}
+    return tuple(replace(call, name=names.get(call.name, call.name)) for call in calls)
+
+
+def offer(digester: Digester, call: Call, history: History) -> str:
+    """Digest of what a run began under: its tools, its instructions and what is demanded."""
+    tools = [[tool.name, tool.description, dict(tool.parameters)] for tool in call.tools]
+    described = json.dumps(tools, sort_keys=True, default=str)
+    return digester.key("offer", history.instructions_digest, described, call.demand)
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a run waits for; ``then`` says that more follows, a user's message at last."""
+
+    outputs: tuple[ToolOutput, ...]
+    then: bool
+
+
+def outputs_for(
+    run: Run, history: History, alignment: Alignment, offered: str, now: float
+) -> Outputs | str:
+    """The outputs to give to a run, or why they can't be given to it."""
+    fresh = _since(run, history, alignment)
+    if fresh is None:
+        return "messages were added before the calls of tools"
+    given = list(takewhile(lambda message: message.role == "tool", fresh))
+    if not given:
+        return "the calls of tools were passed over"
+    if not _match(run, given):
+        return "the outputs are not those of the calls that were asked for"
+    if run.offered != offered:
+        return "the tools or the instructions changed while tools ran"
+    if run.rounds >= ROUNDS:
+        return f"the run has had its {ROUNDS} rounds of tools"
+    if now > run.deadline:
+        return "the run was gone: its tools took more than five minutes"
+    outputs = tuple(ToolOutput(str(m.tool_call_id), output_text(m)) for m in given)
+    return Outputs(outputs, then=len(fresh) > len(given))
+
+
+def _since(run: Run, history: History, alignment: Alignment) -> list[Message] | None:
+    """What came after the calls; None if the run began under another history."""
+    if run.on_session or alignment.outcome == "trimmed":
+        if any(fresh.before is not None or fresh.summary for fresh in alignment.fresh):
+            return None
+        return [history.messages[fresh.index] for fresh in alignment.fresh]
+    return list(history.messages[history.shown :]) if run.rolled == history.rolled else None
+
+
+def _match(run: Run, given: Sequence[Message]) -> bool:
+    ids = [message.tool_call_id for message in given]
+    return len(ids) == len(set(ids)) and set(ids) == set(run.calls)
+
+
+def output_text(message: Message) -> str:
+    """What a tool gave back, as the one text that the API takes for it."""
+    text = message.text
+    if message.error and not text.lower().startswith("error"):
+        text = f"Error: {text}"
+    for file in message.files:
+        text += f"\n\n[{file.name}]\n{file.content or file.url or ''}"
+    return text
