@@ -14,7 +14,7 @@ COVERAGE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint smoke format soak mutants constraints clean
+.PHONY: help demo test check lint smoke format soak bench mutants constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ format: $(VENV)/.dev ## Format the code, and mend what the linter can mend
 
 soak: $(VENV)/.dev ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m soak -n $(WORKERS) $(ARGS)
+
+bench: $(VENV)/.dev ## Measure the stores
+	@$(BIN)/python benchmarks/stores.py $(ARGS)
 
 mutants: $(VENV)/.dev ## Break the code in small ways: the tests must notice
 	@$(BIN)/python tests/mutants.py $(ARGS)
