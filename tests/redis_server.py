@@ -5,6 +5,7 @@ Nothing here needs pytest, but for `require`.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import shutil
@@ -64,6 +65,8 @@ class RedisServer:
         self._socket = self._folder / "redis.sock" if unix else None
         self.port = 0 if unix else free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+        atexit.register(self._close_at_exit)
 
     def __enter__(self) -> RedisServer:
         try:
@@ -95,9 +98,14 @@ class RedisServer:
         """Start it, on the same port and folder each time; returns when it answers."""
         if self._process is not None:
             raise RuntimeError("the server is running")
-        self._process = subprocess.Popen(
-            self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=self._folder
-        )
+        with (self._folder / "out").open("ab") as out:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+            )
         until = time.monotonic() + PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > until:
@@ -129,6 +137,11 @@ class RedisServer:
         """Kill it and remove its folder."""
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+        atexit.unregister(self._close_at_exit)
+
+    def _close_at_exit(self) -> None:
+        if os.getpid() == self._owner:  # a forked child's exit is none of the server's
+            self.close()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -177,7 +190,7 @@ class RedisServer:
         return bool(answer) and not answer.startswith(b"-LOADING")
 
     def _fail(self) -> NoReturn:
-        log = self._folder / "log"
-        told = log.read_text(errors="replace")[-2_000:] if log.exists() else "(no log)"
+        files = [self._folder / name for name in ("out", "log")]
+        told = "".join(file.read_text(errors="replace") for file in files if file.exists())[-2_000:]
         self.kill()
         raise RuntimeError(f"redis-server did not start:\n{told}")

@@ -85,6 +85,13 @@ class RedisStore:
             )
         return _rebuilt, self._settings
 
+    def __copy__(self) -> RedisStore:
+        return self
+
+    def __deepcopy__(self, memo: object) -> RedisStore:
+        # It stands for the server, as a URL does: a model and its copy share it, key and all.
+        return self
+
     # -- bindings ------------------------------------------------------------------------
 
     def take(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:

@@ -195,6 +195,7 @@ class _Loop:
         self._patience = patience
         self._places = asyncio.Semaphore(min(PLACES, self._pool.max_connections))
         self._calls = 0
+        self._spare: list[Any] = []
         self._client: Client | None = None
         self._keeper: AsyncGenerator[None, None] | None = None
 
@@ -226,14 +227,16 @@ class _Loop:
             raise StoreError("All connections to Redis were in use for too long.") from None
 
     async def _once(self, words: tuple[Word, ...]) -> Any:
-        connection = _connection(self._pool)
+        # A connection that was closed can be opened again, and has its TLS context already.
+        connection = self._spare.pop() if self._spare else _connection(self._pool)
         try:
             await connection.connect()
             await connection.send_command(*words)
             return await connection.read_response()
         finally:
-            # Without a pause on the way, so that a cancelled task too has closed it.
-            await connection.disconnect(nowait=True)
+            # It is closed before anything is waited for, so also if this task is cancelled.
+            await connection.disconnect()
+            self._spare.append(connection)
 
     async def _lasting(self) -> Client:
         if self._client is None:

@@ -310,6 +310,8 @@ def _look(path: str, busy_timeout: float) -> _Found:
 def _read_once(path: str, how: str, busy_timeout: float) -> _Found:
     connection = _connect(path, how, busy_timeout)
     try:
+        # So SQLite reads also a file that is shorter than it says, as one is that is half made.
+        connection.execute("PRAGMA writable_schema=ON")
         return _read(connection)
     finally:
         connection.close()
@@ -328,8 +330,8 @@ def _read_on(connection: sqlite3.Connection) -> _Found:
         for name in ("application_id", "user_version")
     )
     if application_id == APPLICATION_ID:
-        # Enough is known, and the rest may not be there: if whoever made it was killed in the
-        # midst, it must first be mended, for which it is opened to write.
+        # The tables need not be there yet: if who made it was killed at that, SQLite mends it as
+        # soon as it is opened to be written.
         return _Found(application_id, layout, len(TABLES))
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     return _Found(application_id, layout, tables)

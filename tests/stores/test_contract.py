@@ -13,7 +13,7 @@ from stewrd_integrations.stores import MemoryStore, Store
 from stewrd_integrations.stores.redis import RedisStore
 from stewrd_integrations.stores.sqlite import SQLiteStore
 from stewrd_integrations.testing import StoreSuite, TranscriptSuite
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, require
 
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 """A Fernet key; whoever reads this knows it."""
@@ -23,6 +23,7 @@ Open = Callable[[], Store]
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
+    require()
     with RedisServer() as server:
         yield server
 
@@ -72,4 +73,5 @@ class TestEncryptedSQLiteStore(TranscriptSuite):
 class TestEncryptedRedisStore(TranscriptSuite):
     @pytest.fixture
     def store(self, redis_server: RedisServer) -> Store:
-        return RedisStore(redis_server.url, namespace=uuid.uuid4().hex, encryption_key=KEY)
+        namespace = uuid.uuid4().hex
+        return RedisStore(redis_server.url, namespace=namespace, encryption_key=KEY, timeout=30.0)

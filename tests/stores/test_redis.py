@@ -272,7 +272,6 @@ def test_the_inventory_is_read_in_pieces_and_without_keys(store: RedisStore, raw
     for number in range(3):
         store.occupy(f"pool ü{number}", f"slot {number}", 2, LONG)
         store.append(f"lone \ud83e {number}", ["line"] * number)
-    store.occupy("empty", "slot", 1, 0.05)
     store.occupy("empty", "slot", 1, LONG)
     store.occupy("empty", "slot", 1, 0.001)
     time.sleep(0.01)
@@ -285,6 +284,21 @@ def test_the_inventory_is_read_in_pieces_and_without_keys(store: RedisStore, raw
     names = {kept.name: (kept.lines, kept.left) for kept in held.transcripts}
     assert names == {f"lone \ud83e {number}": (number, None) for number in (1, 2)}
     assert "cmdstat_keys" not in raw.info("commandstats")
+
+
+def test_a_note_that_others_changed_meanwhile_is_changed_anew(
+    calls: Any, store: RedisStore
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def change(note: dict[str, Any]) -> dict[str, Any]:
+        seen.append(note)
+        if len(seen) < 3:
+            store.note("n", lambda _: {"others": len(seen)})
+        return {**note, "ours": True}
+
+    assert calls.note("n", change) == store.note("n") == {"others": 2, "ours": True}
+    assert seen == [{}, {"others": 1}, {"others": 2}]
 
 
 def test_a_note_that_others_never_leave_alone_is_given_up(

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import pickle
 import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from cryptography import x509
 from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from stewrd_integrations.errors import ConfigurationError, StoreError
 from stewrd_integrations.stores import redis_connections
@@ -119,6 +127,50 @@ def test_a_unix_socket_will_do(colour: str) -> None:
     with RedisServer(unix=True) as server:
         store = RedisStore(server.url, timeout=PATIENCE)
         works(coloured(store, colour))
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for localhost that signed itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    signed = (
+        builder.not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    pem = serialization.Encoding.PEM
+    own = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    file.write_bytes(signed.public_bytes(pem) + key.private_bytes(pem, *own))
+    return file
+
+
+@colours
+@pytest.mark.parametrize("single", [0, 64])
+def test_tls_is_spoken_and_ended_in_order(
+    certificate: Path, colour: str, single: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_connections, "SINGLE_CALLS", single)
+    port, path = free_port(), str(certificate)
+    files = ("--tls-cert-file", path, "--tls-key-file", path, "--tls-ca-cert-file", path)
+    server = RedisServer("--tls-port", f"{port}", *files, "--tls-auth-clients", "no")
+    try:
+        server.start()
+    except RuntimeError:
+        server.close()
+        pytest.skip("redis-server is built without TLS")
+    with contextlib.closing(server):
+        store = RedisStore(f"rediss://localhost:{port}?ssl_ca_certs={path}", timeout=PATIENCE)
+        for number in range(1, 4):
+            assert coloured(store, colour).note("n", count) == {"n": number}
+        gc.collect()  # what was not closed in order would warn
+        with pytest.raises(StoreError, match="can't be reached"):
+            coloured(RedisStore(f"rediss://localhost:{port}", timeout=PATIENCE), colour).note("n")
         store.close()
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import sqlite3
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -126,6 +127,20 @@ def test_a_database_without_tables_becomes_a_store(path: Path, store: SQLiteStor
     with opened(path) as connection:
         connection.execute("DROP TABLE theirs")
     works(store)
+
+
+def test_a_file_that_was_left_half_made_is_mended(path: Path, store: SQLiteStore) -> None:
+    works(store)
+    store.close()
+    with opened(path) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    # As its maker leaves it who is killed in the midst: some pages, and a journal which says that
+    # there were none before.
+    path.write_bytes(path.read_bytes()[: 3 * 4_096])
+    journal = struct.pack(">8s5L", bytes.fromhex("d9d505f920a163d7"), 0, 1, 0, 512, 4_096)
+    Path(f"{path}-journal").write_bytes(journal.ljust(512, b"\0"))
+    works(store)
+    assert not Path(f"{path}-journal").exists()
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
