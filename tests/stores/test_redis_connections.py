@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import gc
 import pickle
 import socket
@@ -120,6 +121,7 @@ def test_a_pickled_store_has_its_settings_but_never_a_key() -> None:
     assert again.__reduce__() == store.__reduce__()
     with pytest.raises(ConfigurationError, match="can't be pickled"):
         pickle.dumps(RedisStore(url, encryption_key=Fernet.generate_key()))
+    assert copy.copy(store) is copy.deepcopy(store) is store
 
 
 @colours
