@@ -14,15 +14,17 @@ except ModuleNotFoundError as missing:
         'pip install "stewrd-integrations[emulator]"'
     ) from missing
 
-from .agent import Agent, Answer, Context, File, default_agent
+from .agent import Agent, Answer, Call, Context, File, Tool
+from .builtin import default_agent
 from .reading import Conversation, Heard, Said, ToolCall, read
-from .records import Exchange, Overlap, Run, SessionRecord
+from .records import Exchange, Overlap, Run, SessionRecord, ToolOutput
 from .server import Emulator
 from .settings import Settings
 
 __all__ = [
     "Agent",
     "Answer",
+    "Call",
     "Context",
     "Conversation",
     "Emulator",
@@ -34,7 +36,9 @@ __all__ = [
     "Said",
     "SessionRecord",
     "Settings",
+    "Tool",
     "ToolCall",
+    "ToolOutput",
     "default_agent",
     "read",
 ]

@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chunk_delay=options.chunk_delay,
         plan=options.plan,
         credits=options.credits,
+        session_tools=options.session_tools,
     )
     emulator = Emulator(settings, host=options.host, port=options.port, on_answered=_show)
     stop = threading.Event()
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--chunk-delay", type=float, default=0.03, help="seconds between stream events")
     add("--plan", default=usual.plan, help="'free' has no sessions")
     add("--credits", type=int, default=usual.credits, help="balance at the start")
+    add("--session-tools", default=usual.session_tools, help="'accepted' lets sessions call tools")
     return parser
 
 
@@ -96,10 +98,18 @@ def _short_path(exchange: Exchange) -> str:
 
 
 def _quoted(body: object) -> str:
-    message = body.get("message") if isinstance(body, dict) else None
-    if not isinstance(message, str):
+    if not isinstance(body, dict):
         return ""
-    text = " ".join(message.split())
+    outputs = body.get("tool_outputs")
+    if isinstance(outputs, list):
+        given = [each.get("output") for each in outputs if isinstance(each, dict)]
+        return " ".join(_short(each) for each in given if isinstance(each, str))
+    message = body.get("message")
+    return _short(message) if isinstance(message, str) else ""
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
     return _printable(f'"{text if len(text) <= 60 else text[:59] + "…"}"')
 
 

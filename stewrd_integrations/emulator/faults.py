@@ -21,7 +21,7 @@ Kind = Literal[
     "expire",
     "json_instead_of_stream",
 ]
-On = Literal["message", "create", "agent", "send", "any"]
+On = Literal["message", "create", "agent", "tool_outputs", "send", "any"]
 Road = Literal["message", "create", "agent", "tool_outputs"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -30,6 +30,7 @@ _ROADS: dict[str, set[str]] = {
     "message": {"message"},
     "create": {"create"},
     "agent": {"agent"},
+    "tool_outputs": {"tool_outputs"},
     "send": {"message", "agent"},
     "any": {"message", "create", "agent", "tool_outputs"},
 }
@@ -78,7 +79,7 @@ class Fault:
         """Whether the fault is for a request on this road."""
         if self.kind in _OF_STREAMS and not stream:
             return False
-        if self.kind == "expire" and road != "message":
+        if self.kind == "expire" and road not in ("message", "tool_outputs"):
             return False
         return road in _ROADS[self.on]
 

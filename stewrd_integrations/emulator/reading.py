@@ -19,13 +19,6 @@ _HEAD = re.compile(r"\[\[stewrd:([0-9a-f]{32}) ([a-z]+) (?=\{)")
 _JSON = json.JSONDecoder()
 
 
-class Heard(NamedTuple):
-    """One message of a session's log, as it came over the wire."""
-
-    role: str
-    text: str
-
-
 @dataclass(frozen=True)
 class ToolCall:
     """A call of a custom function that an assistant message asked for."""
@@ -33,6 +26,65 @@ class ToolCall:
     id: str
     name: str
     arguments: dict[str, Any]
+
+
+class _Words(NamedTuple):
+    role: str
+    text: str
+
+
+class Heard(_Words):
+    """One message of a log, as it came over the wire: a pair of role and text.
+
+    An assistant's message may ask for `tool_calls`. A tool's message, whose text is
+    the output, answers the call with the id `tool_call_id` of the function `name`.
+    A message that has any of these equals no plain pair.
+    """
+
+    tool_calls: tuple[ToolCall, ...]
+    tool_call_id: str | None
+    name: str | None
+
+    def __new__(
+        cls,
+        role: str,
+        text: str,
+        *,
+        tool_calls: Sequence[ToolCall] = (),
+        tool_call_id: str | None = None,
+        name: str | None = None,
+    ) -> Heard:
+        """Make a message; without the keywords, a plain pair."""
+        heard = super().__new__(cls, role, text)
+        heard.tool_calls = tuple(tool_calls)
+        heard.tool_call_id = tool_call_id
+        heard.name = name
+        return heard
+
+    @property
+    def of_tools(self) -> bool:
+        """Whether it is a call of custom functions, or an output of one."""
+        return bool(self.tool_calls) or self.role == "tool"
+
+    def __eq__(self, other: object) -> bool:
+        return tuple.__eq__(self, other) is True and _details(self) == _details(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return tuple.__hash__(self)
+
+    def __repr__(self) -> str:
+        known = {"tool_calls": self.tool_calls, "tool_call_id": self.tool_call_id}
+        told = [f"{key}={value!r}" for key, value in (known | {"name": self.name}).items() if value]
+        return f"Heard({', '.join([repr(self.role), repr(self.text), *told])})"
+
+
+def _details(pair: object) -> tuple[Any, ...]:
+    if isinstance(pair, Heard):
+        return pair.tool_calls, pair.tool_call_id, pair.name
+    return (), None, None
 
 
 @dataclass(frozen=True)
@@ -54,7 +106,8 @@ class Conversation:
     """A conversation as read: its messages in order, the current one last.
 
     `omitted` counts the older messages that a replay left out, `summary` is the
-    summary sent in the place of `summarised` older ones.
+    summary sent in the place of `summarised` older ones. `demand` is asked of the very
+    next answer, beside the `instructions`.
     """
 
     instructions: str = ""
@@ -63,16 +116,21 @@ class Conversation:
     omitted_files: tuple[str, ...] = ()
     summary: str | None = None
     summarised: int = 0
+    demand: str = ""
 
 
 def read(log: Sequence[tuple[str, str]]) -> Conversation:
     """Fold a raw log of (role, text) into the conversation that it tells."""
     conversation = Conversation()
-    for role, text in log:
+    for heard in log:
+        role, text = heard
+        conversation = replace(conversation, demand="")
         if role == "user":
             conversation = _hear(conversation, text)
         else:
-            conversation = _say(conversation, Said(role, text))
+            calls, call_id, name = _details(heard)
+            said = Said(role, text, name=name, tool_calls=calls, tool_call_id=call_id)
+            conversation = _say(conversation, said)
     return conversation
 
 
@@ -150,6 +208,7 @@ _ATTRS: dict[str, set[str]] = {
     "instructions": {"replaces", "none"},
     "summary": {"messages"},
     "transcript": {"kind", "omitted", "omitted_files"},
+    "demand": set(),
     "message": {"name"},
     "continue": set(),
 }
@@ -169,6 +228,8 @@ def _fold(conversation: Conversation, parts: list[_Part]) -> Conversation:
         conversation = _summary(conversation, told["summary"])
     if "instructions" in told:
         conversation = _instructions(conversation, told["instructions"])
+    if "demand" in told:
+        conversation = replace(conversation, demand=told["demand"].body)
     return _current(conversation, parts[-1])
 
 

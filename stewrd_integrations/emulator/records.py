@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .agent import File, Road
-from .reading import Conversation, Heard
+from .agent import File, Road, Tool
+from .reading import Conversation, Heard, ToolCall
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Session:
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """A session as it was when asked for: times in seconds, messages in its log."""
+    """A session as it was when asked for: times in seconds, messages that count."""
 
     id: str
     created: float
@@ -41,6 +41,22 @@ class Ask:
     capabilities: tuple[str, ...]
     files: tuple[File, ...]
     stream: bool
+    tools: tuple[Tool, ...] = ()
+
+
+class ToolOutput(NamedTuple):
+    """What a custom function gave back, as sent."""
+
+    tool_call_id: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The body of a request with tool outputs, found valid. `instance` is None if not sent."""
+
+    outputs: tuple[ToolOutput, ...]
+    instance: str | None
 
 
 @dataclass(frozen=True)
@@ -48,8 +64,10 @@ class Run:
     """One answer of the agent, on either road, and all that the agent saw for it.
 
     `message` is the text as sent, `conversation` what it reads as; `number` is that
-    of the request in the log of requests. `tools` is empty as long as the emulator
-    refuses custom functions.
+    of the request in the log of requests. A run with custom functions is answered
+    once for each round, under one `id`: `round` is 0 for the request that offered
+    `tools`, and then counts the `outputs` sent, where `message` is empty. `calls` is
+    what the answer asked for; the run is complete when it asks for nothing.
     """
 
     number: int
@@ -60,11 +78,14 @@ class Run:
     files: tuple[File, ...]
     capabilities: tuple[str, ...]
     stream: bool
-    tools: tuple[dict[str, Any], ...]
+    tools: tuple[Tool, ...]
     conversation: Conversation
     answer: str
     credits: int
     time: float
+    round: int = 0
+    outputs: tuple[ToolOutput, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +94,7 @@ class Exchange:
 
     `status` is None while it is at work and when it was never answered. `fault` is
     the kind of the ordered fault that it met. `body` is the parsed JSON, or the
-    text if it is none.
+    text if it is none. `run_id` is the run that it started or gave outputs to.
     """
 
     number: int
@@ -86,6 +107,7 @@ class Exchange:
     code: str | None = None
     fault: str | None = None
     note: str = ""
+    run_id: str | None = None
 
 
 class Overlap(NamedTuple):

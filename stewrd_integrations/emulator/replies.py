@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from . import streams
-from .agent import Answer, File
+from .agent import File
 from .errors import Refusal
 from .faults import Fault
 from .records import Run
+from .runs import Waiting
 from .settings import Settings
 from .wire import Delivery, Response, encode
 
@@ -23,7 +25,9 @@ def created(settings: Settings, number: int, session_id: str, fault: Fault | Non
     return _whole(settings, number, 201, body | _extra(settings), fault)
 
 
-def run_body(settings: Settings, run: Run, answer: Answer, balance: int) -> dict[str, Any]:
+def run_body(
+    settings: Settings, run: Run, files: Sequence[File], used: Sequence[str], balance: int
+) -> dict[str, Any]:
     """[documented] An AgentResponse, or a SessionMessageResponse."""
     in_session = run.session_id is not None
     body: dict[str, Any] = {
@@ -31,9 +35,9 @@ def run_body(settings: Settings, run: Run, answer: Answer, balance: int) -> dict
         "object": "session.message" if in_session else "agent.response",
         "status": "completed",
         "session_id": run.session_id,
-        "message": answer.text,
-        "capabilities_used": list(answer.capabilities_used),
-        "files": [_file(file) for file in answer.files],
+        "message": run.answer,
+        "capabilities_used": list(used),
+        "files": [_file(file) for file in files],
         "usage": _usage(settings, run, balance),
         "meta": {
             "duration_ms": 0,
@@ -48,6 +52,28 @@ def run_body(settings: Settings, run: Run, answer: Answer, balance: int) -> dict
     if settings.usage == "none":
         del body["usage"]
     return body | _extra(settings)
+
+
+def asking(
+    settings: Settings, body: dict[str, Any], run: Run, waiting: Waiting | None
+) -> dict[str, Any]:
+    """[documented] The answer of a run that asks for tool outputs.
+
+    [assumed] In a session, whose documented answer has no place for calls, they may be
+    left out: then nobody waits for them.
+    """
+    told = {key: value for key, value in body.items() if key not in ("status", "message")}
+    if waiting is None:
+        return told
+    told["status"] = "requires_tool_outputs"
+    told["tool_calls"] = [asdict(call) | _call_extra(settings) for call in run.calls]
+    if waiting.instance is not None:
+        told["_compute_instance"] = waiting.instance
+    # [documented] the message is there when the run is completed; [assumed] else it may be
+    messages = {"null": None, "empty": "", "text": run.answer}
+    if settings.calls_message in messages:
+        told["message"] = messages[settings.calls_message]
+    return told
 
 
 def run_response(
@@ -151,6 +177,11 @@ def _usage(settings: Settings, run: Run, balance: int) -> dict[str, int]:
         "credits_this_request": run.credits,
         "credits_remaining": balance,
     } | tokens
+
+
+def _call_extra(settings: Settings) -> dict[str, Any]:
+    # [assumed] as above
+    return {"type": "function"} if settings.extra_fields else {}
 
 
 def _extra(settings: Settings) -> dict[str, Any]:

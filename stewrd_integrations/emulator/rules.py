@@ -12,8 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from email.utils import formatdate
 from typing import Any
 
+from . import tools
 from .agent import File
 from .errors import Refusal, refuse, refuse_oddly
+from .reading import Heard
 from .records import Ask, Session
 from .settings import CAPABILITIES, Settings
 
@@ -72,12 +74,13 @@ def parse_ask(settings: Settings, body: bytes) -> Ask:
     stream = value.get("stream", False)
     if not isinstance(stream, bool):
         raise refuse("invalid_body", "The field 'stream' must be a boolean.")
-    _check_tools(value.get("tools"), stream)
+    offered = tools.parse_tools(settings, value.get("tools"))
     return Ask(
         message=value["message"],
         capabilities=_capabilities(value.get("capabilities")),
         files=_files(value.get("files")),
-        stream=stream,
+        stream=tools.streams(settings, offered, stream),
+        tools=offered,
     )
 
 
@@ -91,19 +94,6 @@ def _check_message(settings: Settings, message: Any) -> None:
         raise refuse("missing_message")
     if settings.max_message is not None and len(message) > settings.max_message:
         raise refuse("invalid_body", "The message is too long.")
-
-
-def _check_tools(tools: Any, stream: bool) -> None:
-    """[documented] Tools exclude streaming. [assumed] An empty list is none.
-
-    Custom functions are not emulated: they are refused, so that nobody takes a
-    made-up answer for the API's.
-    """
-    if tools is None or tools == []:
-        return
-    if stream:
-        raise refuse("invalid_tools", "Streaming is not supported together with tools.")
-    raise refuse("invalid_tools", "This emulator does not offer tools yet.")
 
 
 def _capabilities(value: Any) -> tuple[str, ...]:
@@ -174,11 +164,16 @@ def check_alive(settings: Settings, session: Session | None) -> Session:
     return session
 
 
-def check_room(settings: Settings, held: int) -> None:
+def check_room(settings: Settings, held: int, more: int = 2) -> None:
     """[assumed] With `over_limit="error"`, an exchange that would pass the cap is refused."""
-    if settings.over_limit == "error" and held + 2 > settings.history_limit:
+    if settings.over_limit == "error" and held + more > settings.history_limit:
         message = f"The session holds {held} of {settings.history_limit} messages."
         raise refuse_oddly(settings.over_limit_status, settings.over_limit_code, message)
+
+
+def count(settings: Settings, log: Sequence[Heard]) -> int:
+    """[documented] Messages count towards the cap. [assumed] So do calls and their outputs."""
+    return sum(settings.count_rounds or not heard.of_tools for heard in log)
 
 
 def price(capabilities: Sequence[str]) -> int:

@@ -36,7 +36,8 @@ class Emulator:
 
     Every field of `Settings` is a keyword argument. There is no rate limit unless
     one is given (`rate_limit=60` is Stewrd's), so that tests are not throttled.
-    `agent` answers in the place of the built-in rule set; `port` 0 takes a free one.
+    `agent` answers in the place of the built-in rule set (see `Answer` for calls of
+    custom tools); `port` 0 takes a free one.
     """
 
     def __init__(
@@ -115,6 +116,14 @@ class Emulator:
         """Let one session die at once, or all. An unknown id is a KeyError."""
         self.world.expire(session_id)
 
+    def expire_run(self, request_id: str | None = None) -> None:
+        """Let the 5 minutes of one waiting run be over, or of all.
+
+        Its outputs then get 404 context_expired. An id that nobody waits under is a
+        KeyError.
+        """
+        self.world.expire_run(request_id)
+
     def fail_next(
         self,
         kind: Kind,
@@ -132,8 +141,8 @@ class Emulator:
     ) -> None:
         """Let the next requests of a kind fail; orders wait until theirs comes.
 
-        `on`: "message" (of a session), "create", "agent", "send" (message or agent)
-        or "any"; `times`: how many requests. The kinds:
+        `on`: "message" (of a session), "create", "agent", "tool_outputs", "send" (message
+        or agent) or "any"; `times`: how many requests. The kinds:
 
         - "error", "html", "empty": an error `status` (502) with a JSON body (`code`,
           `message`), an HTML one or none, and with Retry-After if `retry_after` is
@@ -148,10 +157,11 @@ class Emulator:
         - "stream_error": an `error` event with the `code` after `chunks` tokens.
         - "no_done": a stream that ends without its `done` event.
         - "json_instead_of_stream": a plain JSON answer to `stream: true`.
-        - "expire": the session dies right before the request, which gets 410.
+        - "expire": the session dies right before the request, which gets 410; before
+          tool outputs, it is the run that dies, and they get 404.
 
         The kinds of streams wait for a request with `stream: true`, "expire" for a
-        session's message. A wrong argument is a ValueError.
+        session's message or for tool outputs. A wrong argument is a ValueError.
         """
         self.world.fail(
             Fault(
@@ -172,7 +182,10 @@ class Emulator:
     # -- what there is to see --------------------------------------------------------
 
     def heard(self, session_id: str) -> list[Heard]:
-        """The (role, text) that a session's log holds. An unknown id is a KeyError."""
+        """The (role, text) that a session's log holds, tool calls and outputs included.
+
+        An unknown id is a KeyError.
+        """
         return self.world.heard(session_id)
 
     def context(self, session_id: str) -> Conversation:
@@ -183,6 +196,11 @@ class Emulator:
     def runs(self) -> list[Run]:
         """Every answer of the agent, on either road, and what the agent saw for it."""
         return self.world.runs
+
+    @property
+    def waiting_runs(self) -> list[str]:
+        """The ids of the runs that wait for tool outputs, those first that wait longest."""
+        return self.world.waiting_runs
 
     @property
     def requests(self) -> list[Exchange]:

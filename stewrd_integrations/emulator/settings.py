@@ -66,6 +66,50 @@ class Settings:
     # [assumed] when a message resets the idle timer
     idle_reset: Literal["arrival", "answer"] = "arrival"
 
+    # [documented] custom functions in one request
+    max_tools: int = 20
+    # [documented] times that one run may be given outputs
+    max_rounds: int = 10
+    # [documented] 100 KB for one output; [assumed] that is 1,000 bytes of UTF-8 each
+    max_output: int = 100_000
+    # [documented] seconds between requires_tool_outputs and its outputs
+    tool_timeout: float = 300.0
+    # [assumed] what a session's message with tools gets when the agent calls one: "accepted" is
+    # the answer that a stateless run gets, "refused" 400 invalid_tools, "ignored" an answer
+    # without calls, "empty" 200 with neither message nor calls. The default follows both
+    # documents to the letter, the request that has tools and the answer that has no calls.
+    session_tools: Literal["accepted", "refused", "ignored", "empty"] = "empty"
+    # [assumed] what a complete run with tools leaves in its session: "all" of it, the user's
+    # message and the "answer", or the "message" alone. More fills the session sooner, and less
+    # than the answer would deny that the agent sees the whole history.
+    session_rounds: Literal["all", "answer", "message"] = "all"
+    # [assumed] whether the calls and outputs in a session's log count towards `history_limit`
+    count_rounds: bool = True
+    # [assumed] what a run leaves in its session while it waits for outputs, and for ever if none
+    # come: the user's "message", "calls" too (if session_rounds is "all"), or "nothing"
+    waiting_run: Literal["message", "calls", "nothing"] = "message"
+    # [assumed] whether tool outputs reset the session's idle timer, as messages do
+    outputs_reset_idle: bool = False
+    # [assumed] what outputs for a run of an expired session get: 410 as a message does, 404
+    # context_expired, or their answer
+    expired_session_run: Literal["expired", "context_expired", "answered"] = "expired"
+    # [assumed] what becomes of round `max_rounds` + 1: its outputs are refused with one of two
+    # codes, or the answer that would ask for it is 502 compute_error, or one without calls
+    over_rounds: Literal[
+        "invalid_tool_outputs", "context_expired", "compute_error", "completed"
+    ] = "invalid_tool_outputs"
+    # [documented] with tools, only chat is used; [assumed] what it means for other capabilities:
+    # they are "charged" all the same, "ignored", or "refused" with 400
+    tools_capabilities: Literal["charged", "ignored", "refused"] = "charged"
+    # [documented] no stream with tools; [assumed] 400, or "whole": the stream is not streamed
+    tools_stream: Literal["refused", "whole"] = "refused"
+    # [documented] the answer names its compute instance; [assumed] a new one in each answer
+    compute_instance: Literal["fresh", "same", "none"] = "fresh"
+    # [assumed] outputs that name another instance, or none, are 404 context_expired
+    wrong_instance: Literal["context_expired", "accepted"] = "context_expired"
+    # [assumed] the `message` of an answer that asks for outputs; "text" is what the agent said
+    calls_message: Literal["absent", "null", "empty", "text"] = "absent"
+
     # [observed] "current", the "legacy" one with requests_used, or no usage at all
     usage: Literal["current", "legacy", "none"] = "current"
     # [observed] older answers leave `status` out
@@ -104,6 +148,16 @@ _CHOICES: dict[str, tuple[str | None, ...]] = {
     "error_shape": ("wrapped", "flat"),
     "over_limit": ("drop_oldest", "error"),
     "idle_reset": ("arrival", "answer"),
+    "session_tools": ("accepted", "refused", "ignored", "empty"),
+    "session_rounds": ("all", "answer", "message"),
+    "waiting_run": ("message", "calls", "nothing"),
+    "expired_session_run": ("expired", "context_expired", "answered"),
+    "over_rounds": ("invalid_tool_outputs", "context_expired", "compute_error", "completed"),
+    "tools_capabilities": ("charged", "ignored", "refused"),
+    "tools_stream": ("refused", "whole"),
+    "compute_instance": ("fresh", "same", "none"),
+    "wrong_instance": ("context_expired", "accepted"),
+    "calls_message": ("absent", "null", "empty", "text"),
     "usage": ("current", "legacy", "none"),
     "token_key": ("text", "content"),
     "done": ("live", "documented", "nested"),

@@ -1,29 +1,32 @@
 """The emulated Stewrd: a pure world with an injected clock, and no sockets.
 
 A request goes in and a response comes out, with orders for the transport. What is
-a rule stands in `rules`; here stands what the rules change: sessions and their
-logs, credits, the record of all that happened. One lock guards the whole state.
+a rule stands in `rules` and `tools`; here stands the way of a request, and what it
+changes: sessions, waiting runs, credits, the journal. One lock guards the whole state.
 The agent runs outside of it, so that a slow one holds up nobody else, and one that
 looks at the world does not deadlock.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from . import replies, rules
-from .agent import Agent, Answer, Context, default_agent
+from . import replies, rules, tools
+from .accounts import Account
+from .agent import Agent, Answer, Context, File
+from .builtin import default_agent
 from .errors import Refusal, refuse
 from .faults import Fault, Faults, Road
-from .reading import Conversation, Heard, read
-from .records import Ask, Exchange, Overlap, Run, Session, SessionRecord
+from .journal import Journal, note
+from .reading import Conversation, Heard, ToolCall, read
+from .records import Ask, Exchange, Overlap, Run, Session, SessionRecord, ToolOutput
+from .runs import Runs, Waiting
+from .sessions import Sessions, Turn
 from .settings import Settings
 from .wire import Request, Response
 
@@ -36,24 +39,36 @@ def _new_id() -> str:
 
 @dataclass
 class _Call:
-    """A request on its way through the world."""
+    """A request on its way through the world.
+
+    `run` is the one that it gives `outputs` to; `log` is what its agent is shown.
+    """
 
     number: int
     request: Request
     now: float
     road: Road | None
     session_id: str | None
-    session: Session | None = None
+    run_id: str | None
+    session: Session | None
     ask: Ask | None = None
     fault: Fault | None = None
-    heard: Heard | None = None
+    turn: Turn | None = None
+    run: Waiting | None = None
+    outputs: tuple[ToolOutput, ...] = ()
+    log: list[Heard] = field(default_factory=list)
     cost: int = 0
+
+    @property
+    def round(self) -> int:
+        """How often the run was given outputs, this request included."""
+        return 0 if self.run is None else self.run.round + 1
 
 
 class World:
     """All that the server knows. Thread-safe.
 
-    `clock` gives seconds, `make_id` ids for sessions and requests, `agent` answers;
+    `clock` gives seconds, `make_id` ids for sessions, runs and calls, `agent` answers;
     `on_answered` is told of each exchange as soon as its answer is made.
     """
 
@@ -72,17 +87,13 @@ class World:
         self._clock = clock
         self._make_id = make_id
         self._agent: Agent = agent or default_agent
-        self._on_answered = on_answered
         self._lock = threading.RLock()
-        self._sessions: dict[str, Session] = {}
+        self._sessions = Sessions(settings)
+        self._waiting = Runs(settings, make_id)
         self._faults = Faults()
+        self._journal = Journal(on_answered)
         self._arrivals: deque[float] = deque(maxlen=settings.rate_limit)
-        self._exchanges: list[Exchange] = []
-        self._runs: list[Run] = []
-        self._overlaps: list[Overlap] = []
-        self._credits = settings.credits
-        self._charged_runs = 0
-        self._over_limit = 0
+        self._account = Account(settings)
 
     # -- the way of a request --------------------------------------------------
 
@@ -107,24 +118,20 @@ class World:
     def finished(self, response: Response) -> None:
         """The response was delivered, or its connection ended."""
         with self._lock:
-            for session in self._sessions.values():
-                session.busy.discard(response.number)
+            self._sessions.leave(response.number)
 
     def _receive(self, request: Request) -> _Call:
         now = self._clock()
-        self._expire_idle(now)
-        road, session_id = _route(request.path)
-        call = _Call(len(self._exchanges), request, now, road, session_id)
-        body = _readable(request.body)
-        self._exchanges.append(
-            Exchange(call.number, now, request.method, request.path, session_id, body)
-        )
-        session = self._sessions.get(session_id or "")
+        self._sessions.expire_idle(now)
+        road, session_id, run_id = _route(request.path)
+        session = self._sessions.find(session_id)
+        run = self._waiting.find(run_id, now)
+        if run is not None and run.session is not None:
+            session, session_id = run.session, run.session.id
+        number = self._journal.open(request, now, session_id)
         if session is not None:
-            for other in sorted(session.busy):
-                self._overlaps.append(Overlap(session.id, other, call.number))
-            session.busy.add(call.number)
-        return call
+            self._sessions.enter(session, number)
+        return _Call(number, request, now, road, session_id, run_id, session)
 
     def _accept(self, call: _Call) -> Context | None:
         """Apply the rules in the order of the API; a create has no context."""
@@ -135,30 +142,49 @@ class World:
             raise refuse("method_not_allowed")
         rules.check_rate(self.settings, self._arrivals, call.now)
         self._arrivals.append(call.now)
-        if call.road in ("agent", "message"):
-            return self._accept_run(call)
+        if call.road == "agent":
+            return self._accept_run(call, rules.parse_ask(self.settings, call.request.body))
+        if call.road == "message":
+            return self._accept_message(call)
         self._meet_fault(call)
         if call.road == "tool_outputs":
-            # [documented] 404 for an unknown run; without tools there can be no other.
-            raise refuse("context_expired")
+            return self._accept_outputs(call)
         rules.check_plan(self.settings)
-        rules.check_slots(self.settings, self._active())
+        rules.check_slots(self.settings, self._sessions.active())
         return None
 
-    def _accept_run(self, call: _Call) -> Context:
-        call.ask = ask = rules.parse_ask(self.settings, call.request.body)
-        if call.road == "message":
-            call.session = self._sessions.get(call.session_id or "")
-            rules.check_alive(self.settings, call.session)
+    def _accept_message(self, call: _Call) -> Context:
+        ask = rules.parse_ask(self.settings, call.request.body)
+        ask = tools.in_session(self.settings, ask)
+        call.session = rules.check_alive(self.settings, call.session)
+        call.turn = Turn(self._sessions, call.session)
+        return self._accept_run(call, ask)
+
+    def _accept_run(self, call: _Call, ask: Ask) -> Context:
+        call.ask = ask
         self._meet_fault(call)
-        rules.check_quota(self.settings, self._charged_runs)
-        rules.check_capabilities(self.settings, ask.capabilities)
+        self._account.check_quota()
+        priced = tools.capabilities(self.settings, ask)
+        rules.check_capabilities(self.settings, priced)
         if call.session is not None:
-            rules.check_room(self.settings, len(call.session.log))
-        cost = rules.price(ask.capabilities)
-        rules.check_credits(self._credits, cost)
-        self._charge(call, cost)
-        return self._context(call, ask)
+            rules.check_room(self.settings, self._sessions.held(call.session))
+        call.cost = self._account.charge(rules.price(priced))
+        return self._hear(call, ask)
+
+    def _accept_outputs(self, call: _Call) -> Context:
+        """[documented] Outputs are free. [assumed] Wrong ones leave the run as it was."""
+        call.run = run = self._waiting.take(call.run_id, call.request.body, call.now)
+        call.ask, call.outputs = run.ask, run.outputs
+        heard = run.heard()
+        call.log = [*run.log, *heard]
+        files = run.ask.files
+        if run.session is not None:
+            files = tuple(run.session.files)
+            call.turn = Turn(self._sessions, run.session, run.unsaid)
+            call.turn.hear_outputs(heard)
+            if self.settings.outputs_reset_idle:
+                run.session.last_used = call.now
+        return self._context(call, run.ask, (), files)
 
     def _meet_fault(self, call: _Call) -> None:
         """Take the fault that waits for this request; some strike at once."""
@@ -167,41 +193,45 @@ class World:
         call.fault = fault = self._faults.take(call.road, stream)
         if fault is None:
             return
-        if fault.kind == "expire" and call.session is not None:
+        if fault.kind == "expire" and call.road == "tool_outputs":
+            self._waiting.discard(call.run_id)
+        elif fault.kind == "expire" and call.session is not None:
             call.session.expired = True
             rules.check_alive(self.settings, call.session)
         if fault.refuses and not fault.after:
             raise fault.refusal()
 
-    def _charge(self, call: _Call, cost: int) -> None:
-        # [documented] charged before the work
-        self._credits -= cost
-        self._charged_runs += 1
-        call.cost = cost
-
-    def _context(self, call: _Call, ask: Ask) -> Context:
+    def _hear(self, call: _Call, ask: Ask) -> Context:
         """Put the message into its log and show the agent what it has now heard."""
-        session = call.session
-        earlier = () if session is None else tuple(session.files)
-        log = [Heard("user", ask.message)]
-        if session is not None:
-            # [documented] each message resets the idle timer
-            if self.settings.idle_reset == "arrival":
-                session.last_used = call.now
-            call.heard = log[0]
-            self._append(session, log[0])
-            session.files.extend(ask.files)
-            log = list(session.log)
-        conversation = read(log)
+        message = Heard("user", ask.message)
+        if call.turn is None:
+            call.log = [message]
+            return self._context(call, ask, ask.files, ())
+        session = call.turn.session
+        # [documented] each message resets the idle timer
+        if self.settings.idle_reset == "arrival":
+            session.last_used = call.now
+        call.turn.hear(message)
+        earlier = tuple(session.files)
+        session.files.extend(ask.files)
+        call.log = list(session.log)
+        return self._context(call, ask, ask.files, earlier)
+
+    def _context(
+        self, call: _Call, ask: Ask, files: tuple[File, ...], earlier: tuple[File, ...]
+    ) -> Context:
+        conversation = read(call.log)
         last = conversation.messages[-1] if conversation.messages else None
         return Context(
             conversation=conversation,
             message=last.text if last is not None and last.role == "user" else "",
-            files=ask.files,
+            files=files,
             earlier_files=earlier,
-            capabilities=ask.capabilities,
-            session_id=None if session is None else session.id,
-            road="stateless" if session is None else "session",
+            capabilities=("chat",) if ask.tools else ask.capabilities,
+            session_id=call.session_id,
+            road="stateless" if call.session is None else "session",
+            tools=ask.tools,
+            round=call.round,
         )
 
     def _think(self, context: Context) -> Answer:
@@ -211,121 +241,111 @@ class World:
             # The agent may be anybody's code, and must not take the server with it.
             _log.exception("the agent of the emulator failed")
             raise refuse("compute_error", f"The agent failed: {broken}") from broken
-        return Answer(answer) if isinstance(answer, str) else answer
+        if isinstance(answer, str):
+            return Answer(answer)
+        tools.check_calls(self.settings, context, answer.calls)
+        last = tools.is_over(self.settings, context.round)
+        if answer.calls and last and self.settings.over_rounds == "completed":
+            return self._think(replace(context, tools=()))
+        return answer
 
     def _answer(self, call: _Call, context: Context, answer: Answer) -> Response:
         assert call.ask is not None
-        used = answer.capabilities_used or call.ask.capabilities or ("chat",)
-        if not call.ask.capabilities:
-            # [assumed] without a filter the agent chooses, and the rest is charged now
-            rest = min(max(rules.price(used) - call.cost, 0), self._credits)
-            self._credits -= rest
-            call.cost += rest
-        said = Heard("assistant", answer.text)
-        if call.session is not None:
-            self._append(call.session, said)
-            if self.settings.idle_reset == "answer":
-                call.session.last_used = self._clock()
-        if call.fault is not None and call.fault.loses_answer:
-            self._forget_failed(call, said)
+        used = self._charge_rest(call, call.ask, answer)
+        if call.session is not None and self.settings.idle_reset == "answer" and call.round == 0:
+            call.session.last_used = self._clock()
         run = self._record(call, context, call.ask, answer)
+        said = Heard("assistant", run.answer, tool_calls=run.calls)
+        if call.turn is not None:
+            call.turn.say(said)
+        lost = call.fault is not None and call.fault.loses_answer
+        if call.turn is not None and lost and not self.settings.failed_appended:
+            call.turn.take_back()
+        waiting = self._wait(call, call.ask, run, [*call.log, said])
         if call.fault is not None and call.fault.refuses:
             return self._refused(call, call.fault.refusal())
-        body = replies.run_body(
-            self.settings, run, replace(answer, capabilities_used=used), self._credits
-        )
+        body = replies.run_body(self.settings, run, answer.files, used, self._account.credits)
         body["meta"]["duration_ms"] = int((self._clock() - call.now) * 1000)
+        if run.calls:
+            body = replies.asking(self.settings, body, run, waiting)
         response = replies.run_response(
             self.settings, call.number, body, call.ask.stream, call.fault
         )
-        return self._log(call, response, None, self._note(call, run))
+        held = None if call.session is None else self._sessions.held(call.session)
+        return self._close(call, response, None, note(self.settings, run, held))
+
+    def _charge_rest(self, call: _Call, ask: Ask, answer: Answer) -> tuple[str, ...]:
+        """What the agent used; [assumed] without a filter it chooses, and is charged now."""
+        if ask.tools:
+            # [documented] with tools only chat is used
+            return ("chat",)
+        used = answer.capabilities_used or ask.capabilities or ("chat",)
+        if not ask.capabilities:
+            call.cost += self._account.charge_rest(rules.price(used), call.cost)
+        return used
+
+    def _wait(self, call: _Call, ask: Ask, run: Run, log: list[Heard]) -> Waiting | None:
+        """Let a run wait for the outputs that it asks for, if its answer can say so."""
+        if not run.calls or (call.turn is not None and self.settings.session_tools == "empty"):
+            return None
+        unsaid = [] if call.turn is None else call.turn.unsaid
+        now = self._clock()
+        return self._waiting.open(
+            run, ask, now, log, session=call.session, unsaid=unsaid, before=call.run
+        )
 
     def _create(self, call: _Call) -> Response:
-        session = Session(self._make_id(), call.now, call.now)
-        self._sessions[session.id] = session
+        session = self._sessions.create(self._make_id(), call.now)
         call.session_id = session.id
         if call.fault is not None and call.fault.refuses:
             return self._refused(call, call.fault.refusal())
         response = replies.created(self.settings, call.number, session.id, call.fault)
-        note = f"session {self._active()}/{self.settings.max_sessions}"
-        return self._log(call, response, None, note)
+        told = f"session {self._sessions.active()}/{self.settings.max_sessions}"
+        return self._close(call, response, None, told)
 
     def _refused(self, call: _Call, refusal: Refusal) -> Response:
-        if call.cost and rules.is_refunded(refusal):
-            self._credits += call.cost
-            self._charged_runs -= 1
-        self._leave_message(call, refusal)
-        response = replies.refused(self.settings, call.number, refusal)
-        note = "hung up" if refusal.form == "hang_up" else refusal.message
-        return self._log(call, response, refusal, note)
-
-    def _leave_message(self, call: _Call, refusal: Refusal) -> None:
-        """What the log keeps of a message that got no answer."""
+        self._account.settle(call.cost, refusal)
         answered = call.fault is not None and call.fault.after
-        if call.session is None or call.ask is None or answered:
-            return
-        leaves = rules.leaves_message(self.settings, refusal)
-        if call.heard is None and leaves and not call.session.expired:
-            full = len(call.session.log) >= self.settings.history_limit
-            if not (full and self.settings.over_limit == "error"):
-                self._append(call.session, Heard("user", call.ask.message))
-        elif call.heard is not None and not leaves:
-            _remove(call.session, call.heard)
-
-    def _forget_failed(self, call: _Call, said: Heard) -> None:
-        if call.session is None or self.settings.failed_appended:
-            return
-        assert call.heard is not None
-        _remove(call.session, call.heard)
-        _remove(call.session, said)
-
-    def _append(self, session: Session, heard: Heard) -> None:
-        session.log.append(heard)
-        while len(session.log) > self.settings.history_limit:
-            # [assumed] whatever passes the cap pushes the oldest out, without a word
-            del session.log[0]
-            self._over_limit += 1
+        if call.turn is not None and call.ask is not None and not answered:
+            call.turn.fail(refusal, call.ask.message)
+        response = replies.refused(self.settings, call.number, refusal)
+        told = "hung up" if refusal.form == "hang_up" else refusal.message
+        return self._close(call, response, refusal, told)
 
     def _record(self, call: _Call, context: Context, ask: Ask, answer: Answer) -> Run:
+        run_id = self._make_id() if call.run is None else call.run.id
+        call.run_id = run_id
+        calls = tuple(
+            ToolCall(each.id or f"call_{self._make_id()}", each.name, dict(each.arguments))
+            for each in answer.calls
+        )
         run = Run(
             number=call.number,
-            id=self._make_id(),
+            id=run_id,
             road=context.road,
             session_id=context.session_id,
-            message=ask.message,
-            files=ask.files,
+            message=ask.message if call.run is None else "",
+            files=ask.files if call.run is None else (),
             capabilities=ask.capabilities,
             stream=ask.stream,
-            tools=(),
+            tools=ask.tools,
             conversation=context.conversation,
             answer=answer.text,
             credits=call.cost,
             time=call.now,
+            round=call.round,
+            outputs=call.outputs,
+            calls=calls,
         )
-        self._runs.append(run)
+        self._journal.runs.append(run)
         return run
 
-    def _log(self, call: _Call, response: Response, refusal: Refusal | None, note: str) -> Response:
-        exchange = replace(
-            self._exchanges[call.number],
-            session_id=call.session_id,
-            status=response.status if response.delivery.answered else None,
-            code=refusal.code if refusal is not None and refusal.form == "json" else None,
-            fault=None if call.fault is None else call.fault.kind,
-            note=note,
-        )
-        self._exchanges[call.number] = exchange
-        if self._on_answered is not None:
-            self._on_answered(exchange)
-        return response
-
-    def _note(self, call: _Call, run: Run) -> str:
-        parts = ["stream"] if run.stream else []
-        if call.session is not None:
-            held = len(call.session.log)
-            parts.append(f"{held}/{self.settings.history_limit} messages")
-        parts.append(f"{run.credits} credit{'' if run.credits == 1 else 's'}")
-        return " ".join(parts)
+    def _close(
+        self, call: _Call, response: Response, refusal: Refusal | None, told: str
+    ) -> Response:
+        fault = None if call.fault is None else call.fault.kind
+        ids = {"session_id": call.session_id, "run_id": call.run_id}
+        return self._journal.close(response, refusal, fault=fault, note=told, **ids)
 
     # -- orders ------------------------------------------------------------------
 
@@ -337,21 +357,19 @@ class World:
     def expire(self, session_id: str | None = None) -> None:
         """Let one session die at once, or all. An unknown id is a KeyError."""
         with self._lock:
-            ids = list(self._sessions) if session_id is None else [session_id]
-            for session in [self._sessions[each] for each in ids]:
-                session.expired = True
+            self._sessions.expire(session_id)
 
-    def _expire_idle(self, now: float) -> None:
-        for session in self._sessions.values():
-            if rules.is_idle(self.settings, session, now):
-                session.expired = True
+    def expire_run(self, run_id: str | None = None) -> None:
+        """Let the time of one waiting run be over, or of all. An unknown id is a KeyError."""
+        with self._lock:
+            self._waiting.expire(run_id, self._clock())
 
     # -- what there is to see ------------------------------------------------------
 
     def heard(self, session_id: str) -> list[Heard]:
         """The raw log of a session. An unknown id is a KeyError."""
         with self._lock:
-            return list(self._sessions[session_id].log)
+            return self._sessions.log(session_id)
 
     def context(self, session_id: str) -> Conversation:
         """A session's log as the agent reads it. An unknown id is a KeyError."""
@@ -361,58 +379,57 @@ class World:
     def sessions(self) -> dict[str, SessionRecord]:
         """Every session ever created, by id."""
         with self._lock:
-            self._expire_idle(self._clock())
-            return {
-                each.id: SessionRecord(
-                    each.id, each.created, each.last_used, len(each.log), each.expired
-                )
-                for each in self._sessions.values()
-            }
+            self._sessions.expire_idle(self._clock())
+            return self._sessions.records()
 
     @property
     def active_sessions(self) -> int:
         """How many sessions take a slot."""
         with self._lock:
-            self._expire_idle(self._clock())
-            return self._active()
+            self._sessions.expire_idle(self._clock())
+            return self._sessions.active()
 
-    def _active(self) -> int:
-        return sum(not session.expired for session in self._sessions.values())
+    @property
+    def waiting_runs(self) -> list[str]:
+        """The ids of the runs that wait for tool outputs, oldest first."""
+        with self._lock:
+            return self._waiting.ids(self._clock())
 
     @property
     def runs(self) -> list[Run]:
         """Every answer of the agent, in order."""
         with self._lock:
-            return list(self._runs)
+            return list(self._journal.runs)
 
     @property
     def requests(self) -> list[Exchange]:
         """Every HTTP request, in order of arrival."""
         with self._lock:
-            return list(self._exchanges)
+            return list(self._journal.exchanges)
 
     @property
     def refused(self) -> list[Exchange]:
         """The requests that got an error status which nobody had ordered."""
-        return [each for each in self.requests if each.fault is None and (each.status or 0) >= 400]
+        with self._lock:
+            return self._journal.refused
 
     @property
     def overlaps(self) -> list[Overlap]:
         """Pairs of requests that were on one session at once."""
         with self._lock:
-            return list(self._overlaps)
+            return list(self._sessions.overlaps)
 
     @property
     def credits(self) -> int:
         """The balance."""
         with self._lock:
-            return self._credits
+            return self._account.credits
 
     @property
     def over_limit(self) -> int:
         """How many messages were pushed out of full sessions."""
         with self._lock:
-            return self._over_limit
+            return self._sessions.over_limit
 
     @property
     def pending_faults(self) -> int:
@@ -421,27 +438,16 @@ class World:
             return self._faults.count()
 
 
-def _route(path: str) -> tuple[Road | None, str | None]:
+def _route(path: str) -> tuple[Road | None, str | None, str | None]:
+    """The road of a path, and the session or the run that it names."""
     match path.strip("/").split("/"):
         case ["v1", "agent"]:
-            return "agent", None
-        case ["v1", "agent", _, "tool-outputs"]:
-            return "tool_outputs", None
+            return "agent", None, None
+        case ["v1", "agent", run_id, "tool-outputs"]:
+            return "tool_outputs", None, run_id
         case ["v1", "sessions"]:
-            return "create", None
+            return "create", None, None
         case ["v1", "sessions", session_id, "messages"]:
-            return "message", session_id
+            return "message", session_id, None
         case _:
-            return None, None
-
-
-def _readable(body: bytes) -> Any:
-    try:
-        return json.loads(body) if body else None
-    except (ValueError, RecursionError):
-        return body.decode(errors="replace")
-
-
-def _remove(session: Session, heard: Heard) -> None:
-    """Take one message out of a log; an equal one, said at another time, stays."""
-    session.log[:] = [each for each in session.log if each is not heard]
+            return None, None, None

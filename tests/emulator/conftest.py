@@ -47,6 +47,28 @@ class Lab:
     def run(self, message: str, **more: Any) -> Response:
         return self.post("/v1/agent", {"message": message, **more})
 
+    def submit(self, asked: Any, output: str = "3", **changes: Any) -> Response:
+        """Give the run of an answer the same output for each of its calls."""
+        if isinstance(asked, Response):
+            asked = parsed(asked)
+        body = {
+            "tool_outputs": [
+                {"tool_call_id": call["id"], "output": output} for call in asked["tool_calls"]
+            ],
+            "_compute_instance": asked.get("_compute_instance"),
+        }
+        return self.post(f"/v1/agent/{asked['id']}/tool-outputs", body | changes)
+
+
+def tool(name: str = "add", **changes: Any) -> dict[str, Any]:
+    """A tool as it is sent, of two integers."""
+    integers = {"a": {"type": "integer"}, "b": {"type": "integer"}}
+    parameters = {"type": "object", "properties": integers, "required": ["a", "b"]}
+    return {"name": name, "description": "adds", "parameters": parameters} | changes
+
+
+ADD = [tool()]
+
 
 def parsed(response: Response) -> Any:
     return json.loads(b"".join(response.chunks))

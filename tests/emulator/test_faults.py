@@ -6,6 +6,8 @@ import pytest
 
 from stewrd_integrations.emulator.faults import KINDS, Fault, Faults
 
+ROADS: tuple[Any, ...] = ("message", "create", "agent", "tool_outputs")
+
 
 def test_a_fault_strikes_as_often_as_ordered() -> None:
     faults = Faults()
@@ -22,13 +24,13 @@ def test_a_fault_strikes_as_often_as_ordered() -> None:
         ("message", {"message"}),
         ("create", {"create"}),
         ("agent", {"agent"}),
+        ("tool_outputs", {"tool_outputs"}),
         ("send", {"message", "agent"}),
         ("any", {"message", "agent", "create", "tool_outputs"}),
     ],
 )
 def test_roads(on: Any, roads: set[str]) -> None:
-    every: tuple[Any, ...] = ("message", "create", "agent", "tool_outputs")
-    assert {road for road in every if Fault("error", on=on).meets(road, False)} == roads
+    assert {road for road in ROADS if Fault("error", on=on).meets(road, False)} == roads
 
 
 def test_a_fault_waits_for_its_request_and_lets_others_pass() -> None:
@@ -40,8 +42,9 @@ def test_a_fault_waits_for_its_request_and_lets_others_pass() -> None:
     assert faults.take("message", True) == Fault("no_done", on="any")
 
 
-def test_expire_is_for_messages() -> None:
-    assert not Fault("expire", on="any").meets("agent", False)
+def test_expire_is_for_messages_and_tool_outputs() -> None:
+    met = {road: Fault("expire", on="any").meets(road, False) for road in ROADS}
+    assert met == {"message": True, "create": False, "agent": False, "tool_outputs": True}
 
 
 @pytest.mark.parametrize("wrong", [{"kind": "x"}, {"on": "x"}, {"times": 0}, {"status": 200}])

@@ -42,6 +42,10 @@ def test_a_line_for_each_request() -> None:
         ({"body": "not JSON"}, "1 credit"),
         ({"body": {"message": "\x1b[2J"}}, '"�[2J"'),
         ({"path": "/v1/agent"}, "POST …/agent 200"),
+        ({"path": "/v1/agent/3f9c0000-aaaa/tool-outputs"}, "POST …/agent/3f9c/tool-outputs 200"),
+        ({"body": {"tool_outputs": [{"output": "3"}, {"output": "a\nb"}]}}, 'credit "3" "a b"'),
+        ({"body": {"tool_outputs": ["x", {"output": 3}]}}, "1 credit"),
+        ({"body": {"tool_outputs": "x"}}, "1 credit"),
     ],
 )
 def test_what_a_line_says(changes: dict[str, object], part: str) -> None:
@@ -64,6 +68,8 @@ def test_it_serves_from_a_shell() -> None:
         "sk-stw_mine",
         "--chunk-delay",
         "0",
+        "--session-tools",
+        "refused",
     ]
     command = [sys.executable, "-m", "stewrd_integrations.emulator", *options]
     with subprocess.Popen(
@@ -79,6 +85,12 @@ def test_it_serves_from_a_shell() -> None:
             got = httpx.post(f"{url}/v1/agent", json=body, headers=headers, trust_env=False)
             assert got.status_code == 200
             assert 'POST …/agent 200 stream 1 credit "My name is Ada"' in shell.stdout.readline()
+            created = httpx.post(f"{url}/v1/sessions", headers=headers, trust_env=False)
+            path = f"{url}/v1/sessions/{created.json()['id']}/messages"
+            tool = {"name": "a", "description": "", "parameters": {"type": "object"}}
+            body = {"message": "a", "tools": [tool]}
+            got = httpx.post(path, json=body, headers=headers, trust_env=False)
+            assert (got.status_code, got.json()["error"]["code"]) == (400, "invalid_tools")
             shell.send_signal(signal.SIGINT)
             assert shell.wait(timeout=5) == 0
             assert shell.stderr.read() == ""

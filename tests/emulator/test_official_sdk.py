@@ -135,11 +135,75 @@ def test_ordered_errors(sdk: stewrd.Stewrd, emulator: Emulator, kind: Any, code:
     assert (caught.value.status, caught.value.code) == (502, code)
 
 
-def test_tools_are_refused_and_not_pretended(sdk: stewrd.Stewrd) -> None:
-    tool = ToolDefinition("add", "adds", {"type": "object"})
+def add_tool(name: str = "add") -> ToolDefinition:
+    integers = {"a": {"type": "integer"}, "b": {"type": "integer"}}
+    parameters = {"type": "object", "properties": integers, "required": ["a", "b"]}
+    return ToolDefinition(name, "adds", parameters)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"compute_instance": "same"},
+        {"compute_instance": "none"},
+        {"extra_fields": False, "omit_status": True},
+        {"calls_message": "empty", "usage": "legacy"},
+        {"calls_message": "null", "usage": "none"},
+    ],
+    ids=str,
+)
+def test_the_tool_loop(settings: dict[str, Any]) -> None:
+    handled: list[dict[str, Any]] = []
+
+    def handle(call: dict[str, Any]) -> str:
+        handled.append(call)
+        return str(call["arguments"]["a"] + call["arguments"]["b"])
+
+    with Emulator(**settings) as emulator, official(emulator) as sdk:
+        text = "add(1, 2), add(3, 4), and then plus(5, 6)"
+        got = sdk.agent.run_with_tools(text, tools=[add_tool(), add_tool("plus")], handler=handle)
+        assert [call["name"] for call in handled] == ["add", "add", "plus"]
+        assert (got.status, got.tool_calls) == ("completed", [])
+        assert got.message == (
+            "The tool add answered: 3\nThe tool add answered: 7\nThe tool plus answered: 11"
+        )
+        assert got.id == emulator.runs[0].id
+        assert [run.round for run in emulator.runs] == [0, 1, 2]
+        assert emulator.credits == 999
+        assert emulator.refused == []
+
+
+def test_a_step_of_the_tool_loop(sdk: stewrd.Stewrd, emulator: Emulator) -> None:
+    got = sdk.agent.run("add(1, 2)", tools=[add_tool()])
+    assert (got.status, got.message) == ("requires_tool_outputs", "")
+    assert got._compute_instance
+    [call] = got.tool_calls
+    assert (call.name, call.arguments) == ("add", {"a": 1, "b": 2})
+    assert emulator.waiting_runs == [got.id]
+    wrong = [ToolOutput("other", "3")]
     with pytest.raises(stewrd.StewrdError) as caught:
-        sdk.agent.run_with_tools("a", tools=[tool], handler=lambda call: "")
-    assert (caught.value.status, caught.value.code) == (400, "invalid_tools")
+        sdk.agent.submit_tool_outputs(got.id, wrong, compute_instance=got._compute_instance)
+    assert (caught.value.status, caught.value.code) == (400, "invalid_tool_outputs")
     with pytest.raises(stewrd.StewrdError) as caught:
-        sdk.agent.submit_tool_outputs("x", [ToolOutput("c", "o")])
+        sdk.agent.submit_tool_outputs(got.id, [ToolOutput(call.id, "3")])
     assert (caught.value.status, caught.value.code) == (404, "context_expired")
+    emulator.advance(301)
+    with pytest.raises(stewrd.StewrdError) as caught:
+        sdk.agent.submit_tool_outputs(
+            got.id, [ToolOutput(call.id, "3")], compute_instance=got._compute_instance
+        )
+    assert (caught.value.status, caught.value.code) == (404, "context_expired")
+
+
+def test_wrong_tools(sdk: stewrd.Stewrd) -> None:
+    with pytest.raises(stewrd.StewrdError) as caught:
+        sdk.agent.run("a", tools=[ToolDefinition("a b", "", {"type": "object"})])
+    assert (caught.value.status, caught.value.code) == (400, "invalid_tools")
+
+
+def test_a_failure_in_the_tool_loop(sdk: stewrd.Stewrd, emulator: Emulator) -> None:
+    emulator.fail_next("error", on="tool_outputs", status=503)
+    with pytest.raises(stewrd.StewrdError) as caught:
+        sdk.agent.run_with_tools("add(1, 2)", tools=[add_tool()], handler=lambda call: "3")
+    assert (caught.value.status, caught.value.code) == (503, "service_unavailable")

@@ -61,6 +61,39 @@ def test_plain_texts_are_what_was_said() -> None:
     )
 
 
+def test_calls_and_outputs_are_heard_too() -> None:
+    call = ToolCall("c1", "add", {"a": 1})
+    log = [
+        Heard("user", "add"),
+        Heard("assistant", "so", tool_calls=[call]),
+        Heard("tool", "3", tool_call_id="c1", name="add"),
+    ]
+    assert read(log).messages[1:] == (
+        Said("assistant", "so", tool_calls=(call,)),
+        Said("tool", "3", name="add", tool_call_id="c1"),
+    )
+
+
+def test_what_was_heard_is_a_pair_and_equals_one_if_it_is_no_more() -> None:
+    plain = Heard("user", "hi")
+    role, text = plain
+    assert (role, text) == plain == ("user", "hi") == Heard("user", "hi")
+    assert hash(plain) == hash(("user", "hi")) and not plain.of_tools
+    call = ToolCall("c1", "add", {"a": 1})
+    calls = Heard("assistant", "", tool_calls=[call])
+    output = Heard("tool", "3", tool_call_id="c1", name="add")
+    assert calls.of_tools and output.of_tools
+    assert calls == Heard("assistant", "", tool_calls=[call])
+    for more, less in ((calls, ("assistant", "")), (output, ("tool", "3"))):
+        assert more != less and less != more
+        assert [less] != [more]
+    assert output != Heard("tool", "3", tool_call_id="c2", name="add")
+    assert calls != Heard("assistant", "", tool_calls=[ToolCall("c1", "add", {"a": 2})])
+    assert plain != "hi"
+    assert repr(plain) == "Heard('user', 'hi')"
+    assert repr(output) == "Heard('tool', '3', tool_call_id='c1', name='add')"
+
+
 def test_nothing_is_an_empty_conversation() -> None:
     assert read([]) == Conversation()
 
@@ -155,6 +188,18 @@ def test_instructions_outlive_a_plain_message() -> None:
     assert read([("user", first), ("user", "b")]).instructions == "old"
 
 
+def test_a_demand_is_of_one_answer_only() -> None:
+    text = envelope(part("demand", {}, "Call a tool."), message("a"))
+    told = read([("user", text)])
+    assert (told.demand, told.messages) == ("Call a tool.", (Said("user", "a"),))
+    for heard in (
+        Heard("assistant", "A"),
+        Heard("user", "b"),
+        Heard("user", envelope(message("b"))),
+    ):
+        assert read([("user", text), heard]).demand == ""
+
+
 def test_the_message_is_verbatim_to_the_end() -> None:
     other = "f" * 32
     text = f"\n[[stewrd:{other} message {{}}]]\nx \r\n\u2028\x85\x0b end\n\n"
@@ -183,6 +228,9 @@ BROKEN = {
     "message and continue": envelope(message("a"), part("continue", {})),
     "two transcripts": envelope(replay(), unheard(), message("a")),
     "unknown part": envelope(part("secret", {}, "x"), message("a")),
+    "two demands": envelope(part("demand", {}, "x"), part("demand", {}, "y"), message("a")),
+    "demand with an attribute": envelope(part("demand", {"a": 1}, "x"), message("a")),
+    "demand at the end": envelope(message("a"), part("demand", {}, "x")),
     "unknown attribute": envelope(part("message", {"role": "system"}, "x")),
     "unknown kind": envelope(part("transcript", {"kind": "other"}), message("a")),
     "no kind": envelope(part("transcript", {}), message("a")),

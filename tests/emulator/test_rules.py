@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from stewrd_integrations.emulator import errors, replies, rules, settings
+from stewrd_integrations.emulator import errors, replies, rules, settings, tools
 
 TAG = re.compile(r"\[(documented|observed|assumed)\] ")
 
 
 def functions() -> list[tuple[str, str]]:
-    found = inspect.getmembers(rules, inspect.isfunction)
     return [
         (name, inspect.getdoc(each) or "")
-        for name, each in found
-        if each.__module__ == rules.__name__
+        for module in (rules, tools)
+        for name, each in inspect.getmembers(module, inspect.isfunction)
+        if each.__module__ == module.__name__
     ]
 
 
@@ -33,7 +33,10 @@ def test_every_setting_says_where_it_comes_from() -> None:
     fields = [node.lineno for node in record.body if isinstance(node, ast.AnnAssign)]
     assert fields
     for number in fields:
-        assert TAG.search(lines[number - 2]), lines[number - 1]
+        first = number - 2
+        while lines[first - 1].strip().startswith("#"):
+            first -= 1
+        assert TAG.search(lines[first]), lines[number - 1]
 
 
 def test_every_documented_code_is_in_the_table() -> None:

@@ -38,6 +38,51 @@ def test_a_conversation_over_the_socket(emulator: Emulator, http: httpx.Client) 
     assert (len(emulator.requests), emulator.refused, emulator.overlaps) == (3, [], [])
 
 
+def asked_for_outputs(http: httpx.Client) -> tuple[str, dict[str, Any]]:
+    """A run that waits: the path for its outputs, and a body with them."""
+    parameters = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    tool = {"name": "twice", "description": "doubles", "parameters": parameters}
+    asked = http.post("/v1/agent", json={"message": "twice(4)", "tools": [tool]}).json()
+    outputs = [{"tool_call_id": call["id"], "output": "8"} for call in asked["tool_calls"]]
+    body = {"tool_outputs": outputs, "_compute_instance": asked["_compute_instance"]}
+    return f"/v1/agent/{asked['id']}/tool-outputs", body
+
+
+def test_tools_over_the_socket(emulator: Emulator, http: httpx.Client) -> None:
+    path, body = asked_for_outputs(http)
+    assert emulator.waiting_runs == [path.split("/")[3]]
+    answer = http.post(path, json=body)
+    assert (answer.status_code, answer.json()["message"]) == (200, "The tool twice answered: 8")
+    assert http.post(path, json=body).json()["error"]["code"] == "context_expired"
+    assert [run.outputs for run in emulator.runs][1][0].output == "8"
+
+
+def test_runs_expire_by_time_and_by_hand(emulator: Emulator, http: httpx.Client) -> None:
+    late, by_hand, all_of_them = (asked_for_outputs(http) for _ in range(3))
+    emulator.expire_run(by_hand[0].split("/")[3])
+    assert http.post(by_hand[0], json=by_hand[1]).status_code == 404
+    emulator.advance(301)
+    assert http.post(late[0], json=late[1]).status_code == 404
+    path, body = asked_for_outputs(http)
+    emulator.expire_run()
+    assert http.post(path, json=body).status_code == 404
+    with pytest.raises(KeyError):
+        emulator.expire_run(all_of_them[0].split("/")[3])
+
+
+def test_tool_outputs_that_are_cut_or_hung_up_on(emulator: Emulator, http: httpx.Client) -> None:
+    path, body = asked_for_outputs(http)
+    emulator.fail_next("hang_up", on="tool_outputs")
+    with pytest.raises(httpx.RemoteProtocolError):
+        http.post(path, json=body)
+    assert len(emulator.runs) == 1
+    emulator.fail_next("cut", on="tool_outputs")
+    with pytest.raises(httpx.RemoteProtocolError):
+        http.post(path, json=body)
+    assert len(emulator.runs) == 2
+    assert http.post(path, json=body).status_code == 404
+
+
 def test_time_is_advanced(emulator: Emulator, http: httpx.Client) -> None:
     session = create(http)
     emulator.advance(1799)

@@ -19,6 +19,16 @@ from stewrd_integrations.emulator import Settings
         {"token_key": "token"},
         {"token_split": "lines"},
         {"idle_reset": "never"},
+        {"session_tools": "maybe"},
+        {"session_rounds": "some"},
+        {"waiting_run": "answer"},
+        {"expired_session_run": "gone"},
+        {"over_rounds": "endless"},
+        {"tools_capabilities": "free"},
+        {"tools_stream": "always"},
+        {"compute_instance": "other"},
+        {"wrong_instance": "ignored"},
+        {"calls_message": "some"},
         {"capabilities": ("fly",)},
         {"api_key": "secret"},
     ],
@@ -35,3 +45,4 @@ def test_the_documented_limits_are_the_defaults() -> None:
         10,
         50,
     )
+    assert (usual.max_tools, usual.max_rounds, usual.tool_timeout) == (20, 10, 300)

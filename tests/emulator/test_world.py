@@ -150,12 +150,6 @@ def test_empty_lists_are_none() -> None:
     assert Lab().run("a", tools=[], capabilities=[], files=[]).status == 200
 
 
-def test_what_it_says_of_tools() -> None:
-    message = parsed(Lab().run("a", tools=[{"name": "x"}]))["error"]["message"]
-    assert "does not offer tools yet" in message
-    assert code(Lab().post("/v1/agent/x/tool-outputs", {})) == (404, "context_expired")
-
-
 def test_the_length_of_a_message() -> None:
     lab = Lab(max_message=3)
     assert lab.run("abc").status == 200
