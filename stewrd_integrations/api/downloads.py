@@ -39,7 +39,6 @@ PATIENCE = 60.0
 TIMEOUT = httpx.Timeout(connect=5.0, read=30.0, write=5.0, pool=5.0)
 
 _GLOBAL_V6 = ipaddress.ip_network("2000::/3")
-_TEREDO = ipaddress.ip_network("2001::/32")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _ODD = re.compile(r"[^A-Za-z0-9_-]+")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}")
@@ -63,8 +62,7 @@ def is_public(address: str) -> bool:
         return ip.is_global and not ip.is_multicast
     if ip in _NAT64:
         return is_public(str(ipaddress.IPv4Address(ip.packed[-4:])))
-    tunnelled = ip.sixtofour is not None or ip in _TEREDO
-    return ip in _GLOBAL_V6 and ip.is_global and not tunnelled
+    return ip in _GLOBAL_V6 and ip.is_global and ip.sixtofour is None
 
 
 def addresses_of(host: str, port: int) -> list[str]:

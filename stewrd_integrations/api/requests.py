@@ -17,7 +17,7 @@ from ..types import CAPABILITIES, AgentRequest, File, Tool, ToolOutput
 
 MAX_TOOLS = 20
 MAX_TOOL_DESCRIPTION = 1024
-MAX_TOOL_OUTPUT = 100 * 1024
+MAX_TOOL_OUTPUT = 100_000
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim_messages
-from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables import RunnableLambda
 
 from stewrd_integrations import StewrdError
 from stewrd_integrations.emulator import Emulator
@@ -31,7 +31,10 @@ def model(emulator: Emulator) -> ChatStewrd:
 
 async def test_credits_are_summed_over_a_run(emulator: Emulator, model: ChatStewrd) -> None:
     before = emulator.credits
-    chain: Runnable[str, AIMessage] = RunnableLambda(lambda text: [("user", text)]) | model
+    def ask(text: str) -> list[tuple[str, str]]:
+        return [("user", text)]
+
+    chain = RunnableLambda(ask) | model
     with get_credits_callback() as spent:
         chain.invoke("one")
         await chain.ainvoke("two")
