@@ -367,7 +367,11 @@ def _check_outputs(messages: Sequence[Message]) -> None:
         if message.role == "assistant":
             return
         if message.role == "tool":
-            check_output(ToolOutput(message.tool_call_id or "", output_text(message)))
+            try:
+                check_output(ToolOutput(message.tool_call_id or "", output_text(message)))
+            except InvalidInputError as error:
+                tool = f"The tool {message.name!r}: " if message.name else ""
+                raise InvalidInputError(f"{tool}{error.message}", advice=error.advice) from None
 
 
 def _unknown(option: str) -> StewrdError:

@@ -23,18 +23,12 @@ ALLOWED_REASONS: tuple[str, ...] = (
 ALLOWED_OF_STANDARD_SUITES = frozenset(
     {
         "Model override not supported.",  # the API has no choice of a model
-        "Test requires json mode support.",  # nor a JSON mode
-        "Test requires tool choice.",  # nor a forced tool
         "Model does not support PDF inputs.",  # files go in as text
         "Model does not support PDF tool message.",
         "Model does not support audio inputs.",
         "Model does not support image message.",
         "Model does not support image tool message.",
-        "Model does not explicitly support Anthropic inputs.",  # another vendor's shapes
         "Not implemented.",  # token counts without the input/output split that core asks for
-        "Test requires tool calling.",  # custom tools are not in the models yet
-        "Test requires tool calling support.",
-        "Test requires structured output.",  # nor is what stands on them
         "VCR not set up.",  # times replays of recordings; ours are read by other tests
     }
 )

@@ -17,6 +17,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig, ensure_config
 from typing_extensions import override
 
+from .history import StewrdChatMessageHistory
+from .stamps import Stamp, taken_off
+
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_model_stream import (
         AsyncChatModelStream,
@@ -44,12 +47,16 @@ class Entrance:
     Attributes:
         thread: LangGraph's thread, which is no key.
         one_shot: One of many inputs of a batch, which stand alone unless they have a name.
+        stamps: Those that were on the messages, true or not.
+        history: The stamp of the history at work, which may have no message yet.
         opened: Streams that were opened on the way, to be closed on the way out.
     """
 
     # Only what changes an answer is shown: core makes keys of its cache from this.
     thread: str | None = field(default=None, repr=False)
     one_shot: bool = False
+    stamps: frozenset[Stamp] = frozenset()
+    history: Stamp | None = None
     opened: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def close(self) -> None:
@@ -66,18 +73,33 @@ class Entrance:
 def lifted(config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, Any]:
     """The keyword arguments of a call, and what its config adds to them.
 
-    A keyword counts more than ``configurable``, where None is as good as nothing.
+    A keyword counts more than ``configurable``, where None is as good as nothing. A history of
+    ours that `RunnableWithMessageHistory` works with is what was made of its ``session_id``.
     """
     configurable = ensure_config(config).get("configurable") or {}
     found = {
         option: configurable[key] for key, option in _LIFTED if configurable.get(key) is not None
     }
-    thread = configurable.get("thread_id")
+    thread, history = configurable.get("thread_id"), configurable.get("message_history")
     entrance = replace(given.get(ENTRANCE) or Entrance(), opened=[])
+    if isinstance(history, StewrdChatMessageHistory):
+        entrance = replace(entrance, history=Stamp(history.conversation_id, history.tenant, ""))
+        if configurable.get("conversation_id") is None:
+            found["conversation_id"] = history.conversation_id
     if thread is not None:
         entrance = replace(entrance, thread=str(thread))
     said = {name: value for name, value in given.items() if value is not None or name not in found}
     return {**found, **said, ENTRANCE: entrance}
+
+
+def _let_in(
+    shown: LanguageModelInput, config: RunnableConfig | None, given: dict[str, Any]
+) -> tuple[LanguageModelInput, dict[str, Any]]:
+    """The input without stamps, which are nothing for traces, and what the call was given."""
+    given = lifted(config, given)
+    shown, stamps = taken_off(shown)
+    entrance = given[ENTRANCE]
+    return shown, {**given, ENTRANCE: replace(entrance, stamps=entrance.stamps | stamps)}
 
 
 def _alone(given: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +118,8 @@ class AddressedChatModel(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        return super().invoke(input, config, stop=stop, **lifted(config, kwargs))
+        shown, given = _let_in(input, config, kwargs)
+        return super().invoke(shown, config, stop=stop, **given)
 
     @override
     async def ainvoke(
@@ -107,7 +130,8 @@ class AddressedChatModel(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        return await super().ainvoke(input, config, stop=stop, **lifted(config, kwargs))
+        shown, given = _let_in(input, config, kwargs)
+        return await super().ainvoke(shown, config, stop=stop, **given)
 
     @override
     def stream(
@@ -118,9 +142,9 @@ class AddressedChatModel(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        given = lifted(config, kwargs)
+        shown, given = _let_in(input, config, kwargs)
         try:
-            yield from super().stream(input, config, stop=stop, **given)
+            yield from super().stream(shown, config, stop=stop, **given)
         finally:
             given[ENTRANCE].close()
 
@@ -133,8 +157,8 @@ class AddressedChatModel(BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        given = lifted(config, kwargs)
-        chunks = super().astream(input, config, stop=stop, **given)
+        shown, given = _let_in(input, config, kwargs)
+        chunks = super().astream(shown, config, stop=stop, **given)
         try:
             async with aclosing(cast("AsyncGenerator[AIMessageChunk, None]", chunks)) as open_:
                 async for chunk in open_:
@@ -170,7 +194,8 @@ class AddressedChatModel(BaseChatModel):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Any:
         """See `BaseChatModel.stream_events`."""
-        return super().stream_events(input, config, **lifted(config, kwargs))
+        shown, given = _let_in(input, config, kwargs)
+        return super().stream_events(shown, config, **given)
 
     @overload
     def astream_events(
@@ -198,7 +223,8 @@ class AddressedChatModel(BaseChatModel):
         self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Any:
         """See `BaseChatModel.astream_events`."""
-        return super().astream_events(input, config, **lifted(config, kwargs))
+        shown, given = _let_in(input, config, kwargs)
+        return super().astream_events(shown, config, **given)
 
     # -- batches -----------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from ..types import Message
 from .call import Call, History, Ids, Policy
 from .digest import EMPTY, Covered, Digester
-from .effects import ChangeNote, Flow, NoteState, Take
+from .effects import ChangeNote, Flow, NoteState, Now, Take
 from .keys import Keys
+from .notes import Change
 
 AT_ONCE = 32
 """Keys that a store is asked for in one go."""
@@ -52,7 +53,8 @@ def forget(keys: Keys) -> Flow[None]:
 
     The server can't be told to: a session's slot stays taken until it has been idle.
     """
-    yield ChangeNote(keys.note, _forgotten)
+    now = yield Now()
+    yield ChangeNote(keys.note, _forgotten(now))
     sought = list(_sought(keys))
     for start in range(0, len(sought), AT_ONCE):
         some = tuple(sought[start : start + AT_ONCE])
@@ -77,6 +79,11 @@ def _sought(keys: Keys) -> dict[str, None]:
     return sought
 
 
-def _forgotten(note: NoteState) -> NoteState:
-    # Sessions opened lately hold their slots still. A call in flight loses its hold of the name.
-    return {"opened": note["opened"]} if "opened" in note else {}
+def _forgotten(now: float) -> Change:
+    def change(note: NoteState) -> NoteState:
+        # Sessions opened lately hold their slots still. A call in flight loses its hold of the
+        # name, and what it will keep was sent before this moment.
+        kept = {"opened": note["opened"]} if "opened" in note else {}
+        return {**kept, "forgotten": now}
+
+    return change

@@ -164,3 +164,52 @@ def test_four_workers_serve_one_conversation_over_redis() -> None:
     assert "2 sessions were opened by 4 workers." in text
     assert "2 of 10 used, 8 free, 0 without a known session" in text
     assert "Bindings (1)" in text
+
+
+# What each of the others shows without a key: patterns, in this order.
+SHOWN = {
+    "agent_tools.py": [
+        r"Agent  Nice to meet you, Ada\.",
+        r"Tool   get_weather: Rome: 21 degrees and dry",
+        r"continued: the run goes on with what its tools gave back; credits: 0",
+        r"Agent  The tool add_numbers answered: 42",
+        r"Sessions opened: 1\. Credits charged: 4\.",
+    ],
+    "capability_tools.py": [
+        r"stewrd_research: .*",
+        r"at work: stewrd_research, tool_end",
+        r"continued, 5 credits",
+        r"saved 01-lisbon\.md",
+    ],
+    "langgraph_memory.py": [
+        r"Human\? Send a mail to Bo\?",
+        r"the run goes on",
+        r"Agent  Your name is Ada\.",
+        r"You have sent me 2 messages",
+    ],
+    "message_history.py": [
+        r"session 1 holds 4 messages, has room for 46",
+        r"recreated; session 2 holds 2 messages",
+        r"You have not told me your name\.",
+        r"Kept of ada: 2 messages, of bo: 2",
+    ],
+    "streaming_events.py": [r"\[tool_start research\]", r"add_numbers gave back 42", r"says '"],
+    "structured_output.py": [
+        r"by a tool +Trip\(city='Oslo', nights=3\)",
+        r"in words +Trip\(city='Oslo', nights=3\)",
+        r"of a list +Trip\(city='Rome', nights=5\)",
+        r"\(continued\)",
+    ],
+}
+
+
+@pytest.mark.parametrize("script", SHOWN)
+def test_an_example_without_a_key(script: str) -> None:
+    text = output(script)
+    assert text.startswith("STEWRD_API_KEY is not set: talking to the emulator.\n")
+    assert re.search(".*".join(SHOWN[script]), text, re.DOTALL), text
+
+
+def test_every_example_is_run() -> None:
+    there = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert there == {*SHOWN, "quickstart.py", "llama_index_quickstart.py", "redis_workers.py"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from langchain_core.language_models import BaseChatModel
@@ -39,14 +39,6 @@ class TestUnit(ChatModelUnitTests):
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
         return {"STEWRD_API_KEY": KEY}, {}, {"api_key": KEY}
 
-    @property
-    def has_tool_calling(self) -> bool:
-        return False  # custom functions can't be bound yet
-
-    @property
-    def has_structured_output(self) -> bool:
-        return False  # the same
-
     @pytest.mark.xfail(reason="max_tokens has no place in the API, and is refused by name")
     def test_standard_params(self, model: BaseChatModel) -> None:
         super().test_standard_params(model)
@@ -57,10 +49,13 @@ class TestUnit(ChatModelUnitTests):
 
 
 class TestIntegration(ChatModelIntegrationTests):
+    settings: ClassVar[dict[str, Any]] = {}
+
     @pytest.fixture(autouse=True)
     def stewrd(self) -> Iterator[Emulator]:
-        with Emulator() as self._stewrd:
+        with Emulator(**self.settings) as self._stewrd:
             yield self._stewrd
+            assert self._stewrd.refused == []
 
     @pytest.fixture
     async def model(self, stewrd: Emulator) -> AsyncIterator[BaseChatModel]:
@@ -76,12 +71,12 @@ class TestIntegration(ChatModelIntegrationTests):
         return {"api_key": self._stewrd.api_key, "base_url": self._stewrd.url}
 
     @property
-    def has_tool_calling(self) -> bool:
-        return False  # custom functions can't be bound yet
+    def supports_anthropic_inputs(self) -> bool:
+        return True
 
     @property
-    def has_structured_output(self) -> bool:
-        return False  # the same
+    def supports_json_mode(self) -> bool:
+        return True
 
     @property
     def returns_usage_metadata(self) -> bool:
@@ -90,3 +85,7 @@ class TestIntegration(ChatModelIntegrationTests):
     @property
     def supports_model_override(self) -> bool:
         return False  # the model is set in the project
+
+
+class TestIntegrationWhereSessionsTakeTools(TestIntegration):
+    settings: ClassVar[dict[str, Any]] = {"session_tools": "accepted"}
