@@ -108,7 +108,8 @@ class Inventory:
 
     Attributes:
         bindings: The live bindings.
-        pools: The live slots of each pool, each with the seconds until it lapses.
+        pools: The live slots of each pool, each with the seconds until it lapses. A pool without
+            any may be there or not.
         notes: How many notes there are.
         transcripts: The transcripts.
     """

@@ -28,7 +28,6 @@ Keys: TypeAlias = "EncryptionKey | Sequence[EncryptionKey] | None"
 _MEMORY = MemoryStore()
 
 
-
 @dataclass(frozen=True, slots=True)
 class _Settings:
     namespace: str

@@ -74,7 +74,7 @@ class Sealed:
 
         try:
             line: bytes = self._fernet.decrypt(kept[len(MARK) :])
-        except InvalidToken:
+        except (InvalidToken, ValueError):  # a ValueError where it is not even ASCII
             raise StoreError(
                 "A transcript can't be decrypted with the keys at hand.",
                 advice="Pass the key that it was written with too: encryption_key=[new, old].",

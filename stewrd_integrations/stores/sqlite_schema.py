@@ -325,16 +325,12 @@ def _read(connection: sqlite3.Connection) -> _Found:
 
 
 def _read_on(connection: sqlite3.Connection) -> _Found:
-    application_id, layout = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("application_id", "user_version")
+    questions = (
+        "PRAGMA application_id",
+        "PRAGMA user_version",
+        "SELECT count(*) FROM sqlite_master",
     )
-    if application_id == APPLICATION_ID:
-        # The tables need not be there yet: if who made it was killed at that, SQLite mends it as
-        # soon as it is opened to be written.
-        return _Found(application_id, layout, len(TABLES))
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    return _Found(application_id, layout, tables)
+    return _Found(*(connection.execute(question).fetchone()[0] for question in questions))
 
 
 def _refuse_others(path: str, found: _Found) -> None:

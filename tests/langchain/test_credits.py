@@ -31,6 +31,7 @@ def model(emulator: Emulator) -> ChatStewrd:
 
 async def test_credits_are_summed_over_a_run(emulator: Emulator, model: ChatStewrd) -> None:
     before = emulator.credits
+
     def ask(text: str) -> list[tuple[str, str]]:
         return [("user", text)]
 

@@ -134,9 +134,9 @@ def test_a_file_that_was_left_half_made_is_mended(path: Path, store: SQLiteStore
     store.close()
     with opened(path) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
-    # As its maker leaves it who is killed in the midst: some pages, and a journal which says that
+    # As its maker leaves it who is killed in the midst: a page, and a journal which says that
     # there were none before.
-    path.write_bytes(path.read_bytes()[: 3 * 4_096])
+    path.write_bytes(path.read_bytes()[:4_096])
     journal = struct.pack(">8s5L", bytes.fromhex("d9d505f920a163d7"), 0, 1, 0, 512, 4_096)
     Path(f"{path}-journal").write_bytes(journal.ljust(512, b"\0"))
     works(store)
