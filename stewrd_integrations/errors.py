@@ -6,6 +6,7 @@
     ├── ConfigurationError       an option, the key, an address or a store is wrong
     ├── InvalidInputError        the messages or arguments of this call are wrong
     ├── StoreError               the store failed and ``on_store_error="error"``
+    ├── DownloadError            a file of an answer can't be saved
     ├── CreditLimitError         the request could pass ``max_credits``: nothing was sent
     ├── NeverSentError           the server was not reached: nothing was sent
     ├── APIStatusError           the server refused, with an HTTP status
@@ -109,6 +110,12 @@ class StoreError(StewrdError):
 
     advice = "Check the store's address and health, or let such turns run without it."
     retryable = True
+
+
+class DownloadError(StewrdError):
+    """A file of an answer could not be saved. Nothing is charged for downloads."""
+
+    advice = "The answer itself is not lost: save its text, or ask the agent for the file again."
 
 
 class CreditLimitError(StewrdError):

@@ -12,6 +12,7 @@ import pytest
 from stewrd_integrations.conversations import Conversation, SessionInfo
 from stewrd_integrations.errors import ConfigurationError, StoreError
 from stewrd_integrations.runtime import Options
+from stewrd_integrations.sessions.call import Outcome
 from stewrd_integrations.stores import MemoryStore
 from stewrd_integrations.types import Message
 
@@ -237,6 +238,30 @@ def test_long_conversations_are_forgotten(forget: Forget) -> None:
     messages = [Message("system", "Be kind."), *talk.messages]
     forget(kept(stage), messages)
     assert bindings(stage) == []
+
+
+@both
+def test_a_call_in_flight_does_not_bring_it_back(forget: Forget) -> None:
+    stage = Stage.make()
+    model = stage.model()
+    talk = Talk(model, "ada")
+    talk.say("My name is Ada.")
+    talk.say("My pet is Rex.")
+    items = model.stream(talk._call("Hello", stream=True))
+    next(items)
+    stage.clock.now += 1
+    forget(kept(stage), talk.messages)
+    *_, outcome = items
+    assert isinstance(outcome, Outcome)
+    late = Message("assistant", outcome.reply.message, mark=outcome.mark)
+    again = Talk(model, "ada", messages=[Message("user", "Hello"), late])
+    again.say("What is my name?")
+    assert again.last and again.last.reply.message == "You have not told me your name."
+    assert again.last.decision.reason == "the conversation was cleared since"
+    stage.clock.now += 1
+    again.say("My name is Bo.")
+    again.say("Who am I?")
+    assert again.way()[0] == "continued"
 
 
 def test_a_slot_stays_taken_until_the_server_lets_it_go() -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 import httpx
 
-from ..errors import StewrdError
+from ..errors import DownloadError
 from ..types import File
 from .settings import user_agent
 
@@ -44,12 +44,6 @@ _ODD = re.compile(r"[^A-Za-z0-9_-]+")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 _FAILED = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
-
-
-class DownloadError(StewrdError):
-    """A file of an answer could not be saved. Nothing is charged for downloads."""
-
-    advice = "The answer itself is not lost: save its text, or ask the agent for the file again."
 
 
 def is_public(address: str) -> bool:

@@ -109,7 +109,7 @@ class _Turn:
 
     def _converse(self) -> Flow[Outcome]:
         now = yield Now()
-        binding, alignment = yield from find(self.keys)
+        binding, alignment = yield from self._found()
         if binding is None:
             if (yield from self._sessions_take_no_tools(now)):
                 return (yield from self.roads.apart(NO_TOOLS, None))
@@ -133,6 +133,14 @@ class _Turn:
         if why.word == "expired" and now > binding.answered_at + self.policy.idle_timeout:
             yield Vacate(self.keys.project, str(binding.session_id))
         return (yield from self.roads.anew(why, binding))
+
+    def _found(self) -> Flow[tuple[Binding | None, Alignment]]:
+        """The binding that aligns, unless it was in flight when the conversation was forgotten."""
+        binding, alignment = yield from find(self.keys)
+        forgotten = self.roads.note.get("forgotten", 0.0)
+        if binding is not None and binding.session_id and binding.sent_at < forgotten:
+            return None, Alignment("refused", "the conversation was cleared since")
+        return binding, alignment
 
     def _hindrance(self, binding: Binding, alignment: Alignment, now: float) -> Why | None:
         """What keeps a binding that aligns from being continued."""

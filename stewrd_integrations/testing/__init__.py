@@ -12,6 +12,7 @@ pytest.register_assert_rewrite(
         for module in (
             "bindings",
             "concurrency",
+            "histories",
             "inventories",
             "notes",
             "processes",
@@ -24,4 +25,12 @@ pytest.register_assert_rewrite(
 from .stores import StoreSuite  # noqa: E402 - see above
 from .transcripts import TranscriptSuite  # noqa: E402 - see above
 
-__all__ = ["StoreSuite", "TranscriptSuite"]
+__all__ = ["HistorySuite", "StoreSuite", "TranscriptSuite"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "HistorySuite":
+        from .histories import HistorySuite  # noqa: PLC0415 - it needs langchain-core
+
+        return HistorySuite
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
