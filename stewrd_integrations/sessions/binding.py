@@ -28,6 +28,7 @@ class Run:
         offered: Digest of the tools and instructions under which it began.
         rolled: Rolling digest of everything up to the calls.
         on_session: Whether it is the session's; else it has its own context and no session.
+        demanded: Digest of what was demanded of its answer.
     """
 
     request_id: str
@@ -38,6 +39,7 @@ class Run:
     offered: str = ""
     rolled: str = ""
     on_session: bool = False
+    demanded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from .effects import ChangeNote, Decision, Flow, Now, Put
 from .exchange import Answer
 from .keys import Keys
 from .opening import refresh
-from .tools import LIFE, offer
+from .tools import LIFE, demanded, offer
 
 KEPT_KEYS = 12
 """Keys of a binding whose session stands aside while tools run."""
@@ -145,6 +145,7 @@ class Keeping:
             rounds=self.rounds + 1,
             calls=tuple(call.id for call in reply.tool_calls),
             offered=offer(digester, self.call, self.history),
+            demanded=demanded(digester, self.call),
             rolled=digester.rolling(digests)[-1],
             on_session=on_session,
         )

@@ -43,10 +43,23 @@ def framework_names(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> tuple[T
 
 
 def offer(digester: Digester, call: Call, history: History) -> str:
-    """Digest of what a run began under: its tools, its instructions and what is demanded."""
+    """Digest of what a run began under: its tools and its instructions."""
     tools = [[tool.name, tool.description, dict(tool.parameters)] for tool in call.tools]
     described = json.dumps(tools, sort_keys=True, default=str)
-    return digester.key("offer", history.instructions_digest, described, call.demand)
+    return digester.key("offer", history.instructions_digest, described)
+
+
+def demanded(digester: Digester, call: Call) -> str:
+    """Digest of what is demanded of this very answer, "" for nothing."""
+    return digester.key("demand", call.demand) if call.demand else ""
+
+
+def demands_more(run: Run, call: Call, digester: Digester) -> bool:
+    """Whether something is demanded that a run was not told, nor is by what its tools gave back."""
+    if not call.demand or run.demanded == demanded(digester, call):
+        return False
+    last = call.messages[-1]
+    return last.role != "tool" or call.demand not in last.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from .keys import Keys
 from .opening import is_idle
 from .roads import Roads, Why, without_session
 from .speaking import changes_instructions, check_budget
-from .tools import Outputs, offer, outputs_for
+from .tools import Outputs, demands_more, offer, outputs_for
 
 NO_TOOLS = "sessions of this project take no tools"
 HOLD = 130.0
@@ -173,6 +173,8 @@ class _Turn:
 
     def _task(self, run: Run, alignment: Alignment, now: float) -> Outputs | str:
         """What to give to a run that waits, or why it can't be given."""
+        if demands_more(run, self.call, self.keys.digester):
+            return "more is demanded than when the run began"
         offered = offer(self.keys.digester, self.call, self.history)
         return outputs_for(run, self.history, alignment, offered, now)
 
