@@ -22,10 +22,13 @@ class Stop:
         if self.hit or not self._texts:
             return "" if self.hit else text
         text = self._held + text
-        places = [place for place in map(text.find, self._texts) if place >= 0]
-        if places:
+        # The first to be complete counts, as where an answer is really ended while it is written:
+        # one that begins earlier and ends later would depend on how the answer is cut up.
+        ends = [(text.find(stop) + len(stop), text.find(stop)) for stop in self._texts]
+        met = [(end, place) for end, place in ends if place >= 0]
+        if met:
             self.hit, self._held = True, ""
-            return text[: min(places)]
+            return text[: min(met)[1]]
         held = self._could_begin(text)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]
