@@ -34,16 +34,19 @@ class Mutant:
 
 
 TURN, OPENING, ALIGN = "sessions/turn.py", "sessions/opening.py", "sessions/align.py"
+ROADS, KEEPING, TOOLS = "sessions/roads.py", "sessions/keeping.py", "sessions/tools.py"
+EXCHANGE = "sessions/exchange.py"
 KEYS, FAILURES, REPLAY = "sessions/keys.py", "sessions/failures.py", "sessions/replay.py"
 FINDING, SPEAKING = "sessions/finding.py", "sessions/speaking.py"
 
 MUTANTS = [
     Mutant(
         "put before send",
-        TURN,
-        "        send = self._send(speech, session_id, decision)\n        try:\n",
-        "        send = self._send(speech, session_id, decision)\n"
-        "        if binding is not None:\n            yield Put(binding, DAY)\n        try:\n",
+        ROADS,
+        "        session_id = str(send.session_id)\n        try:\n",
+        "        session_id = str(send.session_id)\n"
+        "        if binding is not None:\n"
+        "            yield put_back(self.keys, binding)\n        try:\n",
     ),
     Mutant(
         "the digest ignores the assistant's text",
@@ -66,12 +69,17 @@ MUTANTS = [
         "self.call.scope, instructions, rolled",
         'self.call.scope, "", rolled',
     ),
-    Mutant("off by one at the cap", TURN, "binding.used + 2 >", "binding.used >"),
+    Mutant(
+        "off by one at the cap",
+        TURN,
+        "binding.used + 2 + reserve > limit",
+        "binding.used + reserve > limit",
+    ),
     Mutant(
         "a read time-out is tried again",
         FAILURES,
-        "        case SessionExpiredError():",
-        "        case SessionExpiredError() | TimeoutError():",
+        "        case SessionExpiredError() |",
+        "        case SessionExpiredError() | TimeoutError() |",
     ),
     Mutant(
         "put back after an unknown outcome",
@@ -100,9 +108,9 @@ MUTANTS = [
     ),
     Mutant(
         "a 410 leaves its slot taken",
-        TURN,
-        '            if answer.word == "gone":\n',
-        "            if False:\n",
+        ROADS,
+        '        if why.word == "gone":\n',
+        "        if False:\n",
     ),
     Mutant(
         "no ghost after a create of unknown outcome",
@@ -118,9 +126,10 @@ MUTANTS = [
     ),
     Mutant(
         "slots are not refreshed",
-        TURN,
-        "        yield refresh(self.keys.project, str(",
-        "        str((",
+        ROADS,
+        "        yield refresh(self.keys.project, str(binding.session_id), self.policy)\n"
+        "        send = self._send(",
+        "        send = self._send(",
     ),
     Mutant(
         "two calls of one name at once",
@@ -177,7 +186,7 @@ MUTANTS = [
         "    return binding.instructions != keys.history.instructions_digest",
         "    return False",
     ),
-    Mutant("left-out messages count as held", TURN, " - speech.omitted + 1", " + 1"),
+    Mutant("left-out messages count as held", ROADS, " - speech.omitted + 1", " + 1"),
     Mutant(
         "every replayed message is the user's",
         REPLAY,
@@ -227,13 +236,13 @@ MUTANTS = [
     ),
     Mutant(
         "a session that failed is put back by the next failure",
-        TURN,
-        "self._anew(answer, _without_session(binding), again=False)",
-        "self._anew(answer, binding, again=False)",
+        ROADS,
+        "self.anew(why, without_session(binding), again=False)",
+        "self.anew(why, binding, again=False)",
     ),
     Mutant(
         "a session that was sent something is anybody's",
-        TURN,
+        ROADS,
         '            if not getattr(error, "sent", True):\n',
         "            if True:\n",
     ),
@@ -264,7 +273,7 @@ MUTANTS = [
     ),
     Mutant(
         "a long failed answer loses its slot",
-        TURN,
+        ROADS,
         "ttl=held.ttl + self.call.allowance",
         "ttl=held.ttl",
     ),
@@ -276,7 +285,7 @@ MUTANTS = [
     ),
     Mutant(
         "content leads to a session that knows more",
-        TURN,
+        ROADS,
         "plain=binding.plain and not changed and alignment.heard_no_more,",
         "plain=True,",
     ),
@@ -295,7 +304,7 @@ MUTANTS = [
     Mutant("tool outputs may be cut", SPEAKING, "current + outputs + len", "current + len"),
     Mutant(
         "a refunded run is repeated more than once",
-        TURN,
+        ROADS,
         '            if fate == "anew" and not again:\n',
         "            if False:\n",
     ),
@@ -304,6 +313,140 @@ MUTANTS = [
         "api/calls.py",
         "        result.sent = arrived",
         "        pass",
+    ),
+    Mutant(
+        "a run outlives the session it was on",
+        ROADS,
+        "session_id=None, run=None)",
+        "session_id=None)",
+    ),
+    Mutant(
+        "some of the outputs are enough",
+        TOOLS,
+        "set(ids) == set(run.calls)",
+        "set(ids) <= set(run.calls)",
+    ),
+    Mutant(
+        "tools may change in the midst of a run",
+        TOOLS,
+        "if run.offered != offered:",
+        "if not run.offered:",
+    ),
+    Mutant(
+        "what is demanded may change in a run",
+        TOOLS,
+        "if not call.demand or run.demanded ==",
+        "if True or run.demanded ==",
+    ),
+    Mutant(
+        "a run that is gone by our clock is tried",
+        TOOLS,
+        "if now > run.deadline:",
+        "if now > run.deadline + 60:",
+    ),
+    Mutant(
+        "outputs go to a run of another history",
+        TOOLS,
+        "if run.rolled == history.rolled else None",
+        "if run.rolled else None",
+    ),
+    Mutant(
+        "messages put in before the calls are passed over",
+        TOOLS,
+        "fresh.before is not None or fresh.summary",
+        "fresh.summary",
+    ),
+    Mutant("a hidden answer is streamed", EXCHANGE, "and text and not hidden", "and text"),
+    Mutant(
+        "a hidden answer's calls are passed over",
+        ROADS,
+        "if not isinstance(answer, Why) and task.then and answer.reply.tool_calls:",
+        "if isinstance(answer, str):",
+    ),
+    Mutant(
+        "places are counted across a run",
+        ROADS,
+        "provisional=False, held=0)",
+        "provisional=False, held=binding.covered.count + 9)",
+    ),
+    Mutant(
+        "the user's message after outputs passes the cap",
+        ROADS,
+        "if used + 2 * task.then > limit:",
+        "if used > limit:",
+    ),
+    Mutant(
+        "outputs are not counted",
+        ROADS,
+        "used, limit = binding.used + len(task.outputs) + 1,",
+        "used, limit = binding.used + 1,",
+    ),
+    Mutant(
+        "no room is kept for rounds",
+        TURN,
+        "if binding.used + 2 + reserve > limit:",
+        "if binding.used + 2 > limit:",
+    ),
+    Mutant(
+        "a new run inherits the rounds of the old one",
+        ROADS,
+        "        self.rounds = 0\n        tools = legal_tools",
+        "        tools = legal_tools",
+    ),
+    Mutant(
+        "calls keep a session nobody can give outputs to",
+        KEEPING,
+        "if answer.cut or (answer.reply.tool_calls and run is None):",
+        "if answer.cut:",
+    ),
+    Mutant(
+        "outputs of unknown outcome may be given again",
+        ROADS,
+        'put_back(self.keys, binding if fate == "keep" else rest)',
+        "put_back(self.keys, binding)",
+    ),
+    Mutant(
+        "a session that did not answer is kept",
+        ROADS,
+        'kept = binding if answer.word == "no tools" else without_session(binding)',
+        "kept = binding",
+    ),
+    Mutant(
+        "that sessions take no tools is forgotten",
+        ROADS,
+        "        if learnt:\n",
+        "        if learnt and not self.call.tools:\n",
+    ),
+    Mutant(
+        "what was said beside the session is not found by content",
+        KEEPING,
+        "plain=binding.plain), *binding",
+        "plain=False), *binding",
+    ),
+    Mutant(
+        "outputs count as messages that keep a session",
+        ROADS,
+        "        heard = replace(binding, used=used, run=None",
+        "        heard = replace(binding, sent_at=now, used=used, run=None",
+    ),
+    Mutant(
+        "names are not mapped back", TOOLS, "name=names.get(call.name, call.name)", "name=call.name"
+    ),
+    Mutant(
+        "a stateless run is given what a user's message follows",
+        TURN,
+        "            if isinstance(task, Outputs) and not task.then:\n"
+        "                return (yield from self.roads.submit_apart(task, binding.run, binding))\n"
+        "            if binding.run.on_session:",
+        "            if isinstance(task, Outputs):\n"
+        "                return (yield from self.roads.submit_apart(task, binding.run, binding))\n"
+        "            if binding.run.on_session:",
+    ),
+    Mutant(
+        "a cleared conversation is continued",
+        TURN,
+        "binding.sent_at < forgotten",
+        "binding.sent_at < 0",
     ),
 ]
 
