@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKS = ROOT / "tests" / "packaging" / "smoke_checks.py"
-EXTRAS = ("", "langchain", "llama-index", "emulator")
+EXTRAS = ("", "langchain", "llama-index", "redis", "encryption", "emulator")
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:

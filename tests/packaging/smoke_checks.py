@@ -6,6 +6,7 @@ import importlib
 import json
 import socket
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable
 from importlib.metadata import distribution
@@ -76,6 +77,49 @@ def check_llama_index() -> None:
     raises_never_sent(lambda: llm.chat([ChatMessage(role="user", content="hello")]))
 
 
+def check_stores(extra: str) -> None:
+    """SQLite needs nothing; what needs an extra says so where it is missing."""
+    from stewrd_integrations import open_store
+    from stewrd_integrations.errors import ConfigurationError
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(f"sqlite:///{folder}/smoke.db")
+        store.append("ada", ["line"])
+        assert store.load("ada") == ["line"]
+        store.close()
+        needs: dict[str, Callable[[], object]] = {
+            "redis": lambda: open_store("redis://127.0.0.1:1/0").load("ada"),
+            "encryption": lambda: open_store(f"sqlite:///{folder}/a.db", encryption_key="k" * 44),
+        }
+        for name, call in needs.items():
+            if name != extra:
+                error = raised_by(call)
+                assert isinstance(error, ConfigurationError), repr(error)
+                assert f"stewrd-integrations[{name}]" in str(error), f"Not helpful: {error!r}"
+
+
+def check_redis() -> None:
+    """The store opens, and fails in the package's own words."""
+    from stewrd_integrations import open_store
+    from stewrd_integrations.errors import StoreError
+
+    error = raised_by(lambda: open_store("redis://127.0.0.1:1/0").load("ada"))
+    assert isinstance(error, StoreError), repr(error)
+
+
+def check_encryption() -> None:
+    """A transcript is sealed, and read again."""
+    from cryptography.fernet import Fernet
+
+    from stewrd_integrations import open_store
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(f"sqlite:///{folder}/a.db", encryption_key=Fernet.generate_key())
+        store.append("ada", ["line"])
+        assert store.load("ada") == ["line"]
+        store.close()
+
+
 def check_emulator() -> None:
     """The emulator starts, and answers."""
     from stewrd_integrations import StewrdClient
@@ -99,6 +143,8 @@ def check_emulator() -> None:
 CHECKS = {
     "langchain": check_langchain,
     "llama-index": check_llama_index,
+    "redis": check_redis,
+    "encryption": check_encryption,
     "emulator": check_emulator,
 }
 
@@ -110,6 +156,7 @@ def main(extra: str) -> None:
 
     assert stewrd_integrations.__file__ == f"{here}/__init__.py", "not the installed wheel"
     check_plain()
+    check_stores(extra)
     for other in ROOMS:
         if other != extra:
             check_missing(other)
