@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
@@ -99,7 +100,9 @@ class Surroundings:
             if isinstance(error, StoreError):
                 raise error
             raise StoreError(f"The store failed ({type(error).__name__}).") from error
-        self.warn("store", f"the store failed ({type(error).__name__}), so turns run stateless")
+        # A StoreError's own words hold no secret; another store's error may.
+        told = error.message if isinstance(error, StoreError) else type(error).__name__
+        self.warn("store", f"the store failed ({told}), so turns run stateless")
         return instead
 
 
@@ -118,7 +121,7 @@ def drive(
     flow: Flow[Outcome], client: StewrdClient, around: Surroundings
 ) -> Generator[Event | Outcome, None, None]:
     """Perform a turn; yields its events and then its outcome."""
-    hands = _Hands(client, around)
+    hands, process = _Hands(client, around), os.getpid()
     try:
         effect = next(flow)
         while True:
@@ -138,10 +141,11 @@ def drive(
         yield ended.value
     finally:
         # Also for an interrupt that fell between two effects, of which the turn has not heard.
-        last = _LastWords(flow, Abandoned())
-        for effect in last:
-            last.answer = hands.perform(effect)
-        hands.close()
+        if os.getpid() == process:  # a forked child has a copy of a turn that is not its own
+            last = _LastWords(flow, Abandoned())
+            for effect in last:
+                last.answer = hands.perform(effect)
+            hands.close()
 
 
 class _LastWords:
@@ -198,6 +202,7 @@ class _Hands:
                 assert self._around.recap is not None
                 return self._around.recap(messages)
             case Open():
+                self._sent = True
                 return self._client.create_session()
             case Submit(request_id, compute_instance, outputs):
                 self._sent = True
@@ -263,7 +268,7 @@ async def adrive(
     flow: Flow[Outcome], client: AsyncStewrdClient, around: Surroundings
 ) -> AsyncGenerator[Event | Outcome, None]:
     """`drive` for the event loop."""
-    hands = _AsyncHands(client, around)
+    hands, process = _AsyncHands(client, around), os.getpid()
     try:
         effect = next(flow)
         while True:
@@ -285,10 +290,11 @@ async def adrive(
     except StopIteration as ended:
         yield ended.value
     finally:
-        last = _LastWords(flow, Abandoned())
-        if last.wanted:
-            await _out_of_reach(_finish(last, hands))
-        await hands.close()
+        if os.getpid() == process:
+            last = _LastWords(flow, Abandoned())
+            if last.wanted:
+                await _out_of_reach(_finish(last, hands))
+            await hands.close()
 
 
 async def _finish(last: _LastWords, hands: _AsyncHands) -> None:
@@ -305,7 +311,15 @@ async def _out_of_reach(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(work)
     _last_words.add(task)  # the loop itself holds tasks weakly
     task.add_done_callback(_last_words.discard)
-    await asyncio.shield(task)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        # Not left to itself: a loop that ends soon, as `asyncio.run`'s, would end it too.
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as again:
+            cancelled = again
+    if cancelled is not None:
+        raise cancelled
 
 
 class _AsyncHands:
@@ -334,6 +348,7 @@ class _AsyncHands:
                 summary = self._around.recap(messages)
                 return await summary if asyncio.iscoroutine(summary) else summary
             case Open():
+                self._sent = True
                 return await self._client.create_session()
             case Submit(request_id, compute_instance, outputs):
                 self._sent = True
@@ -389,7 +404,7 @@ NEW_SESSION = "(a new session)"
 
 def rehearse(flow: Flow[Outcome], around: Surroundings) -> Send | Submit:
     """Walk a turn up to what it would send, without sending, taking or changing anything."""
-    looks = _Looks(around.store, around.clock)
+    looks = _Looks(around)
     effect = next(flow)
     while not isinstance(effect, (Send, Submit)):
         effect = flow.send(looks.answer(effect))
@@ -402,16 +417,22 @@ def rehearse(flow: Flow[Outcome], around: Surroundings) -> Send | Submit:
 class _Looks:
     """Answers effects by looking only; what they would change is remembered here alone."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
-        self._store = store
-        self._clock = clock
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._store = around.store
         self._taken: set[str] = set()
         self._notes: dict[str, NoteState] = {}
 
     def answer(self, effect: Effect) -> Any:
+        try:
+            return self._answer(effect)
+        except Exception as error:
+            return self._around.store_failed(error, _nothing(effect), sent=False)
+
+    def _answer(self, effect: Effect) -> Any:
         match effect:
             case Now():
-                return self._clock()
+                return self._around.clock()
             case Take(keys, unique):
                 return self._look(keys, unique)
             case Occupy(pool, slot, limit):

@@ -258,6 +258,86 @@ async def test_a_store_that_is_set_up_wrongly_is_told_at_once(on_loop: bool) -> 
     assert stage.requests == []
 
 
+@pytest.mark.parametrize("call", range(8))
+async def test_who_is_cancelled_at_the_store_holds_nothing(call: int) -> None:
+    """Whatever the store was asked in that moment: the name and the slots are free again."""
+    stage = Stage.make(lambda context: "ok")
+    asked = 0
+
+    class Slow(MemoryStore):
+        def __getattribute__(self, name: str) -> Any:
+            method = super().__getattribute__(name)
+            if name not in {f"a{method}" for method in METHODS}:
+                return method
+
+            async def done_and_then_slow(*args: Any) -> Any:
+                nonlocal asked
+                asked += 1
+                answer = await method(*args)
+                if asked == call + 1:
+                    await asyncio.sleep(30)
+                return answer
+
+            return done_and_then_slow
+
+    store = Slow()
+    talk = Talk(stage.model(store=store), "ada")
+    work = asyncio.create_task(talk.asay("hello"))
+    await asyncio.sleep(0.05)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    held = [slot for slots in store._pools.values() for slot in slots]
+    spare = [slot for slot in held if slot.startswith("opening-")]
+    assert len(spare) <= len(stage.world.sessions), "a slot without a session"
+    assert all('"call": ""' in note for note, _ in store._notes.values() if "call" in note)
+
+
+async def test_a_loop_that_ends_at_once_hears_the_last_word() -> None:
+    """As `asyncio.run` ends it, right after a scope that timed out."""
+    stage = Stage.make(lambda context: "ok")
+    store = Far()
+    talk = Talk(stage.model(store=store), "ada")
+
+    async def main() -> None:
+        with anyio.move_on_after(0.025):
+            await talk.asay("hello")
+
+    await asyncio.to_thread(asyncio.run, main())
+    assert all('"call": ""' in note for note, _ in store._notes.values() if "call" in note)
+
+
+@pytest.mark.parametrize("on_loop", [False, True])
+async def test_a_store_that_fails_after_a_session_was_opened_loses_no_turn(on_loop: bool) -> None:
+    """Raised there, "nothing was sent" would not be true, and the session would be wasted."""
+    stage = Stage.make(lambda context: "ok")
+
+    class Failing(MemoryStore):
+        def occupy(self, pool: str, slot: str, limit: int, ttl: float) -> bool:
+            if stage.world.sessions:
+                raise OSError("gone")
+            return super().occupy(pool, slot, limit, ttl)
+
+    talk = Talk(stage.model(store=Failing(), on_store_error="error"), "ada")
+    outcome = await talk.asay("hi") if on_loop else talk.say("hi")
+    assert outcome.decision.road == "session"
+
+
+def test_explaining_takes_a_failing_store_for_an_empty_one() -> None:
+    stage = Stage.make(lambda context: "ok")
+    talk = Talk(stage.model(store=Broken("note", "take", "peek", "slots")), "ada")
+    assert talk.explain("hi").road == "stateless"
+
+
+def test_a_note_of_a_wrong_clock_holds_no_name(stage: Stage) -> None:
+    """A worker whose clock is an hour ahead was killed in the midst of a turn."""
+    talk = begun(stage)
+    for key in list(stage.store._notes):  # type: ignore[attr-defined]  # the memory store's own
+        stage.store.note(key, lambda note: {**note, "call": "x", "until": stage.clock.now + 3_700})
+    talk.say("again")
+    assert talk.way()[0] == "continued"
+
+
 # -- many at once ------------------------------------------------------------------------
 
 

@@ -17,6 +17,9 @@ RECENT = 1_800.0
 
 CHURN_LIMIT = 3
 PLAN_REMEMBERED = 300.0
+LONGEST_HOLD = 300.0
+"""Seconds, more than any call holds its name: what says more was written by a wrong clock."""
+
 FULL_REMEMBERED = 30.0
 FAILED = "failed"
 """Stands in a note that could not be read or written."""
@@ -75,7 +78,10 @@ def why_not_held(note: NoteState) -> str:
 
 def _in_flight(note: NoteState, arrival: Arrival) -> bool:
     held = note.get("call", "")
-    return bool(held) and held != arrival.call and note.get("until", 0.0) > arrival.now
+    until = note.get("until", 0.0)
+    # Beyond what any call may hold, it was written by a clock that is wrong.
+    believed = arrival.now < until <= arrival.now + LONGEST_HOLD
+    return bool(held) and held != arrival.call and believed
 
 
 def _learn(note: NoteState, arrival: Arrival) -> NoteState:

@@ -131,8 +131,10 @@ def _open_new(
         return NoSeat("the server said that no slot is free")
     pool = f"{keys.project}/provisional"
     ttl = policy.idle_timeout + MARGIN
-    if provisional and not (yield Occupy(pool, temporary, PROVISIONAL_LIMIT, ttl)):
-        return NoSeat("other first turns without a name hold their share of the slots")
+    if provisional:
+        share = Occupy(pool, temporary, PROVISIONAL_LIMIT, ttl)
+        if not (yield from _occupied(share)):
+            return NoSeat("other first turns without a name hold their share of the slots")
     limit = policy.max_active_sessions
     if provisional:
         limit = min(limit, limit // 2 + 1)
@@ -146,12 +148,21 @@ def _open_new(
     return replace(seat, provisional=provisional) if isinstance(seat, Seat) else seat
 
 
+def _occupied(wish: Occupy) -> Flow[bool]:
+    """Take a slot; one of a call that is cancelled meanwhile is given back."""
+    try:
+        return bool((yield wish))
+    except BaseException:
+        yield Vacate(wish.pool, wish.slot)
+        raise
+
+
 def _create(keys: Keys, policy: Policy, slot: str, limit: int, now: float) -> Flow[Seat | NoSeat]:
     """Reserve a slot, create the session, and swap its id in."""
     ttl = policy.idle_timeout + MARGIN
     for attempt in range(TWICE):
         reserved = f"{slot}-{attempt}"
-        if not (yield Occupy(keys.project, reserved, limit, ttl)):
+        if not (yield from _occupied(Occupy(keys.project, reserved, limit, ttl))):
             return NoSeat("all of the project's slots are in use")
         try:
             session: Session = yield Open()

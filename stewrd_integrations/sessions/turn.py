@@ -78,7 +78,11 @@ class _Turn:
     def _under_a_name(self) -> Flow[Outcome]:
         now = yield Now()
         arrival = self._arrival(now)
-        self.roads.note = yield ChangeNote(self.keys.note, notes.arrive(arrival))
+        try:
+            self.roads.note = yield ChangeNote(self.keys.note, notes.arrive(arrival))
+        except BaseException:  # it may have come about all the same
+            yield ChangeNote(self.keys.note, notes.released(self.call.ids.call, dropped=False))
+            raise
         if not notes.holds(self.roads.note, arrival):
             side = notes.is_side_call(self.roads.note, arrival.instructions)
             outcome = yield from self.roads.stateless(

@@ -143,8 +143,9 @@ def _slots(told: dict[str, Any]) -> list[str]:
     if not told["projects"]:
         lines.append("  none is taken")
     for project in told["projects"]:
+        name = _short(project["project"][:SHOWN])
         lines.append(
-            f"  project {project['project'][:SHOWN]}: {project['used']} of {project['limit']} "
+            f"  project {name}: {project['used']} of {project['limit']} "
             f"used, {project['free']} free, {project['ghosts']} without a known session, "
             f"the next lapses in {_time(project['next_to_expire_in'])}"
         )

@@ -132,6 +132,12 @@ class MemoryStore:
         with self._lock:
             self._transcripts.pop(conversation, None)
 
+    def close(self) -> None:
+        """Nothing: it holds no connection, and lives as long as the process."""
+
+    async def aclose(self) -> None:
+        """Nothing, like `close`."""
+
     def inventory(self) -> Inventory:
         """All that the store holds."""
         with self._lock:

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from ..errors import ConfigurationError
-from .base import Store
 from .memory import MemoryStore
 from .sealing import EncryptionKey, sealer
 from .settings import checked_namespace, checked_ttl
@@ -35,7 +34,7 @@ class _Settings:
     encryption_key: tuple[EncryptionKey, ...] | None
 
 
-_opened: dict[tuple[str, _Settings], Store] = {}
+_opened: dict[tuple[str, _Settings], SQLiteStore | RedisStore] = {}
 _lock = threading.Lock()
 
 
@@ -45,7 +44,7 @@ def open_store(
     namespace: str | None = None,
     encryption_key: Keys = None,
     transcript_ttl: float | None = None,
-) -> Store:
+) -> MemoryStore | SQLiteStore | RedisStore:
     """Open a store by its URL.
 
     Whoever opens the same URL with the same settings gets the same object, so that models and
@@ -81,10 +80,10 @@ def open_store(
     bare, query = _split(url)
     settings = _settings(query, namespace, encryption_key, transcript_ttl)
     address = str(_path(bare, query)) if scheme == "sqlite" else _redis_address(bare, query)
+    kind, key = _kind(scheme), (address, settings)
     with _lock:
-        key = (address, settings)
         if key not in _opened:
-            _opened[key] = _kind(scheme)(
+            _opened[key] = kind(
                 address,
                 namespace=settings.namespace,
                 encryption_key=settings.encryption_key,
@@ -149,9 +148,9 @@ def _number(text: str) -> float:
 
 
 def _path(bare: str, query: Mapping[str, str]) -> Path:
-    parts = urlsplit(bare)
-    path = unquote(parts.path[1:])
-    if parts.netloc or not path or path == ":memory:":
+    host, slash, path = bare.removeprefix("sqlite://").partition("/")
+    path = unquote(path)
+    if host or not slash or not path or path == ":memory:":
         raise ConfigurationError(
             "The SQLite store's URL names no file.",
             advice='Use "sqlite:///conversations.db", "sqlite:////absolute/path.db", or '
@@ -167,3 +166,12 @@ def _path(bare: str, query: Mapping[str, str]) -> Path:
 
 def _redis_address(bare: str, query: Mapping[str, str]) -> str:
     return f"{bare}?{urlencode(query)}" if query else bare
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - another thread may have held it in the moment of the fork
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_after_fork)

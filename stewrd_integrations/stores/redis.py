@@ -19,7 +19,7 @@ from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
 from . import redis_scripts as scripts
 from .base import Inventory, Kept
-from .redis_connections import Connections, foreign
+from .redis_connections import Connections
 from .redis_scripts import Request, Script, Word
 from .sealing import EncryptionKey, sealer
 from .settings import LAYOUT, checked_namespace, checked_ttl
@@ -192,7 +192,7 @@ class RedisStore:
         if change is None:
             return _note(was)
         for pause in _pauses():
-            shall_be = json.dumps(change(_note(was))).encode()
+            shall_be = json.dumps(change(_note_or_empty(was))).encode()
             others = self._run(self._change_note(key, was, shall_be))
             if not others:
                 return _note(shall_be)
@@ -208,7 +208,7 @@ class RedisStore:
         if change is None:
             return _note(was)
         for pause in _pauses():
-            shall_be = json.dumps(change(_note(was))).encode()
+            shall_be = json.dumps(change(_note_or_empty(was))).encode()
             others = await self._arun(self._change_note(key, was, shall_be))
             if not others:
                 return _note(shall_be)
@@ -385,11 +385,18 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def _damaged() -> StoreError:
+    return StoreError(
+        "Something that the Redis store keeps can't be read.",
+        advice="Its conversation is replayed; look whether another program writes there.",
+    )
+
+
 def _text(kept: bytes) -> str:
     try:
         return kept.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise foreign("bytes that are no text") from None
+        raise _damaged() from None
 
 
 def _json(kept: bytes) -> dict[str, Any]:
@@ -398,8 +405,16 @@ def _json(kept: bytes) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise foreign("text that is no JSON object")
+        raise _damaged()
     return found
+
+
+def _note_or_empty(kept: bytes) -> NoteState:
+    """The note; an empty one in the place of one that can't be read, so that it is renewed."""
+    try:
+        return _note(kept)
+    except StoreError:
+        return {}
 
 
 def _note(kept: bytes) -> NoteState:
@@ -410,7 +425,7 @@ def _binding(kept: bytes) -> Binding | None:
     try:
         return Binding.from_json(_text(kept))
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise foreign("text that is no binding") from None
+        raise _damaged() from None
 
 
 def _bindings(listed: list[bytes]) -> list[Binding]:

@@ -69,6 +69,8 @@ TABLES = (
         PRIMARY KEY (namespace, conversation, life)
     ) WITHOUT ROWID""",
     "CREATE INDEX transcripts_until ON transcripts (namespace, until)",
+    # Which file on which disk this was when bindings were put into it.
+    "CREATE TABLE place (device INTEGER NOT NULL, inode INTEGER NOT NULL)",
     """CREATE TABLE lines (
         namespace TEXT NOT NULL,
         conversation BLOB NOT NULL,
@@ -79,6 +81,8 @@ TABLES = (
     )""",
 )
 """Layout 1. Names and lines are blobs (see `blob`); bodies are JSON in ASCII."""
+
+PLACE = "SELECT device, inode FROM place"
 
 START_AFRESH = (
     "Restore it from a backup, or, while no process uses it, delete it with its -wal and -shm "
@@ -375,8 +379,32 @@ def _try_to_set_up(connection: sqlite3.Connection, path: str) -> None:
     if _read(connection).empty:
         _make_tables(connection, path)
     _refuse_others(path, _read(connection))
+    _notice_copies(connection, path)
     connection.execute("PRAGMA secure_delete=ON")  # what is cleared is overwritten
     connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _notice_copies(connection: sqlite3.Connection, path: str) -> None:
+    """Forget the bindings of a file that was copied, or put back from a backup.
+
+    They may have been taken since: their sessions then know more than they say.
+    """
+    here = os.stat(path)  # noqa: PTH116 - as above
+    place = (_signed(here.st_dev), _signed(here.st_ino))
+    if connection.execute(PLACE).fetchall() == [place]:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if connection.execute(PLACE).fetchall() != [place]:  # or another process was faster
+        connection.execute("DELETE FROM binding_keys")
+        connection.execute("DELETE FROM bindings")
+        connection.execute("DELETE FROM place")
+        connection.execute("INSERT INTO place VALUES (?, ?)", place)
+    connection.execute("COMMIT")
+
+
+def _signed(number: int) -> int:
+    """A number of up to 64 bits, as SQLite's integers hold it."""
+    return number - 2**64 if number >= 2**63 else number
 
 
 def _make_tables(connection: sqlite3.Connection, path: str) -> None:

@@ -84,3 +84,9 @@ def test_a_malformed_key_is_refused_without_showing_it(key: str, tmp_path: Path)
 def test_memory_takes_no_settings() -> None:
     with pytest.raises(ConfigurationError, match="takes no settings"):
         open_store("memory://", transcript_ttl=60)
+
+
+def test_a_path_may_have_any_character(tmp_path: Path) -> None:
+    one, two = (open_store(f"sqlite:///{tmp_path}/app#{name}.db") for name in ("a", "b"))
+    assert isinstance(one, SQLiteStore) and isinstance(two, SQLiteStore)
+    assert one.path.endswith("app#a.db") and two.path.endswith("app#b.db")

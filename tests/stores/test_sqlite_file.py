@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import sqlite3
 import struct
 import threading
@@ -425,3 +426,29 @@ def test_a_damaged_line_is_told_of_and_kept(store: SQLiteStore, path: Path, line
     for _ in range(2):
         with pytest.raises(StoreError, match="can't be read"):
             store.load("c")
+
+
+# -- copies ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["copied beside", "put back"])
+def test_a_copy_holds_no_binding(tmp_path: Path, how: str) -> None:
+    """What was taken since the copy was made would be continued as if it had not been."""
+    path, copy = tmp_path / "store.db", tmp_path / "copy.db"
+    store = SQLiteStore(path)
+    store.put(binding("1", "k"), DAY)
+    store.occupy("p", "slot", 10, 60)
+    store.append("c", ["line"])
+    store.close()
+    shutil.copy(path, copy)
+    assert SQLiteStore(path).take(("k",)) is not None
+    if how == "put back":
+        copy.replace(path)
+        copy = path
+    again = SQLiteStore(copy)
+    assert again.take(("k",)) is None
+    assert again.load("c") == ["line"]
+    assert set(again.slots("p")) == {"slot"}
+    again.put(binding("2", "k"), DAY)
+    again.close()
+    assert SQLiteStore(copy).take(("k",)) is not None, "at home it keeps what it is given"
