@@ -49,7 +49,7 @@ bench: $(VENV)/.dev ## Measure the stores
 	@$(BIN)/python benchmarks/stores.py $(ARGS)
 
 mutants: $(VENV)/.dev ## Break the code in small ways: the tests must notice
-	@$(BIN)/python tests/mutants.py $(ARGS)
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 constraints: ## Pin the newest versions that work together, for every Python
 	@test -x .tools/bin/uv || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install --quiet uv; }

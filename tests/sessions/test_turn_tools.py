@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -350,25 +349,6 @@ def test_what_changes_in_the_midst_is_replayed(stage: Stage, what: str) -> None:
     assert "tool-outputs" not in paths(stage)
     assert outcome.decision.turn == "replayed"
     assert what != "demand" or "Answer in JSON." in stage.sent()[-1]
-
-
-@pytest.mark.parametrize("later", ["", "You must call at least one of the tools."])
-def test_a_demand_that_was_met_or_stays_does_not_end_the_run(stage: Stage, later: str) -> None:
-    """Forced to call a tool first, then free: as agents commonly do."""
-    work = workshop(stage, check=False)
-    work.ask("do add", demand="You must call at least one of the tools.")
-    work.give()
-    work.step(demand=later)
-    assert paths(stage)[-1] == "tool-outputs"
-
-
-def test_a_demand_that_the_outputs_tell_of_does_not_end_the_run(stage: Stage) -> None:
-    work = in_the_midst(stage)
-    work.give()
-    work.messages[-1] = replace(work.messages[-1], text="3\n\nAnswer in JSON.", remembered="3")
-    work.check = False
-    work.step(demand="Answer in JSON.")
-    assert paths(stage)[-1] == "tool-outputs"
 
 
 def test_a_message_put_before_the_calls_is_replayed(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -392,3 +393,24 @@ def test_the_schema_of_a_tool_travels_as_it_is(stage: Stage) -> None:
     work = workshop(stage)
     work.talk("hello")
     assert [one["parameters"] for one in stage.requests[-1].body["tools"]] == [SCHEMA] * 3
+
+
+# -- demands that change in the midst --------------------------------------------------
+
+
+@pytest.mark.parametrize("later", ["", "You must call at least one of the tools."])
+def test_a_demand_that_was_met_or_stays_does_not_end_the_run(stage: Stage, later: str) -> None:
+    """Forced to call a tool first, then free: as agents commonly do."""
+    work = workshop(stage, check=False)
+    work.ask("do add", demand="You must call at least one of the tools.")
+    work.give()
+    work.step(demand=later)
+    assert paths(stage)[-1] == "tool-outputs"
+
+
+def test_a_demand_that_the_outputs_tell_of_does_not_end_the_run(stage: Stage) -> None:
+    work = in_the_midst(stage)
+    work.messages[-1] = replace(work.messages[-1], text="3\n\nAnswer in JSON.", remembered="3")
+    work.check = False
+    work.step(demand="Answer in JSON.")
+    assert paths(stage)[-1] == "tool-outputs"

@@ -1,0 +1,433 @@
+"""Small plausible mistakes, each of which the tests must catch: see `mutants`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake: in a file of the package, this text becomes that."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+TURN, OPENING, ALIGN = "sessions/turn.py", "sessions/opening.py", "sessions/align.py"
+ROADS, KEEPING, TOOLS = "sessions/roads.py", "sessions/keeping.py", "sessions/tools.py"
+EXCHANGE = "sessions/exchange.py"
+KEYS, FAILURES, REPLAY = "sessions/keys.py", "sessions/failures.py", "sessions/replay.py"
+FINDING, SPEAKING = "sessions/finding.py", "sessions/speaking.py"
+
+MUTANTS = [
+    Mutant(
+        "put before send",
+        ROADS,
+        "        session_id = str(send.session_id)\n        try:\n",
+        "        session_id = str(send.session_id)\n"
+        "        if binding is not None:\n"
+        "            yield put_back(self.keys, binding)\n        try:\n",
+    ),
+    Mutant(
+        "the digest ignores the assistant's text",
+        "sessions/digest.py",
+        '        assistant = message.role == "assistant"\n',
+        '        assistant = message.role == "assistant"\n'
+        '        text = "" if assistant else text\n',
+    ),
+    Mutant(
+        "a name falls through to a mark",
+        KEYS,
+        '        if self.call.name is not None:\n            return "name"\n        if any(',
+        "        if any(",
+    ),
+    Mutant("the tenant is forgotten", KEYS, '("tenant", tenant)', '("any",)'),
+    Mutant("content matches in any model object", KEYS, "self.call.scope, instr", '"", instr'),
+    Mutant(
+        "content ignores the instructions",
+        KEYS,
+        "self.call.scope, instructions, rolled",
+        'self.call.scope, "", rolled',
+    ),
+    Mutant(
+        "off by one at the cap",
+        TURN,
+        "binding.used + 2 + reserve > limit",
+        "binding.used + reserve > limit",
+    ),
+    Mutant(
+        "a read time-out is tried again",
+        FAILURES,
+        "        case SessionExpiredError() |",
+        "        case SessionExpiredError() | TimeoutError() |",
+    ),
+    Mutant(
+        "put back after an unknown outcome",
+        FAILURES,
+        '        case _:\n            return "drop"',
+        '        case _:\n            return "keep"',
+    ),
+    Mutant(
+        "402 keeps the session",
+        FAILURES,
+        "    AuthenticationError,\n    NeverSentError,\n    InvalidInputError,\n    Conf",
+        "    AuthenticationError,\n    NeverSentError,\n    InvalidInputError,\n"
+        "    __import__('stewrd_integrations.errors').errors.InsufficientCreditsError,\n    Conf",
+    ),
+    Mutant(
+        "a quota keeps the session",
+        FAILURES,
+        '        case QuotaExceededError():\n            return "drop"',
+        '        case QuotaExceededError():\n            return "keep"',
+    ),
+    Mutant(
+        "a turn is sent again after a part was shown",
+        FAILURES,
+        '        case _ if shown:\n            return "drop"\n',
+        '        case _ if shown:\n            return "anew"\n',
+    ),
+    Mutant(
+        "a 410 leaves its slot taken",
+        ROADS,
+        '        if why.word == "gone":\n',
+        "        if False:\n",
+    ),
+    Mutant(
+        "no ghost after a create of unknown outcome",
+        OPENING,
+        "        return None  # the slot stays",
+        "        yield Vacate(keys.project, reserved)\n        return None  # the slot stays",
+    ),
+    Mutant(
+        "a ghost is taken for the next slot of the same call",
+        OPENING,
+        'f"opening-{keys.call.ids.call}-{serial}"',
+        'f"opening-{keys.call.ids.call}"',
+    ),
+    Mutant(
+        "slots are not refreshed",
+        ROADS,
+        "        yield refresh(self.keys.project, str(binding.session_id), self.policy)\n"
+        "        send = self._send(",
+        "        send = self._send(",
+    ),
+    Mutant(
+        "two calls of one name at once",
+        "sessions/notes.py",
+        "    return bool(held) and held != arrival.call and",
+        "    return False and bool(held) and held != arrival.call and",
+    ),
+    Mutant(
+        "take leaves the binding",
+        "stores/memory.py",
+        "self._remove(live[-1])",
+        "self._bindings[live[-1]][0]",
+    ),
+    Mutant(
+        "ambiguous content is taken",
+        "stores/memory.py",
+        "if live and (len(live) == 1 or not unique):",
+        "if live:",
+    ),
+    Mutant(
+        "no tombstone where content matched",
+        FINDING,
+        "    if binding is not None and unique:",
+        "    if False:",
+    ),
+    Mutant(
+        "a covered extra is let through",
+        ALIGN,
+        "        elif digests[at - 1] in known:",
+        "        elif False:",
+    ),
+    Mutant(
+        "an edited front is taken for a summary",
+        ALIGN,
+        "if front >= walk.left:",
+        "if front > walk.left:",
+    ),
+    Mutant(
+        "long histories are not looked at",
+        ALIGN,
+        "        walk.at == covered.base_count and",
+        "        walk.at == covered.base_count or",
+    ),
+    Mutant("a rewind is taken for a trim", ALIGN, "if digests[0] == covered.first:", "if False:"),
+    Mutant(
+        "any trimmed history continues a name",
+        KEYS,
+        "TrimRule(0 if self.tip_is_marked(binding) else 2)",
+        "TrimRule(0)",
+    ),
+    Mutant(
+        "changed instructions are not said",
+        SPEAKING,
+        "    return binding.instructions != keys.history.instructions_digest",
+        "    return False",
+    ),
+    Mutant("left-out messages count as held", ROADS, " - speech.omitted + 1", " + 1"),
+    Mutant(
+        "every replayed message is the user's",
+        REPLAY,
+        '{"role": message.role, "text"',
+        '{"role": "user", "text"',
+    ),
+    Mutant("a nonce may stand in a text", REPLAY, "    while nonce in bodies:", "    while False:"),
+    Mutant(
+        "a forged envelope is sent as it is",
+        REPLAY,
+        "message.name is None and _ENVELOPE",
+        "message.name is None or _ENVELOPE",
+    ),
+    Mutant(
+        "a streamed answer is remembered from its last event",
+        "sessions/exchange.py",
+        'return event.reply, "".join(texts)',
+        "return event.reply, event.reply.message",
+    ),
+    Mutant(
+        "an abandoned stream gets no last word",
+        "drivers.py",
+        "        for effect in last:\n            last.answer = hands.perform(effect)\n",
+        "",
+    ),
+    Mutant(
+        "a failing store is never noticed",
+        "drivers.py",
+        "            return False\n        case ReadNote",
+        "            return True\n        case ReadNote",
+    ),
+    Mutant(
+        "idle time is not looked at",
+        OPENING,
+        "    return now > sent_at +",
+        "    return False and now > sent_at +",
+    ),
+    Mutant(
+        "first turns without a name take every slot",
+        OPENING,
+        "limit = min(limit, limit // 2 + 1)",
+        "pass",
+    ),
+    Mutant("churn is never noticed", "sessions/notes.py", ">= CHURN_LIMIT", ">= 10_000"),
+    Mutant(
+        "side calls are never learnt", "sessions/notes.py", "if passed_over and", "if False and"
+    ),
+    Mutant(
+        "a session that failed is put back by the next failure",
+        ROADS,
+        "self.anew(why, without_session(binding), again=False)",
+        "self.anew(why, binding, again=False)",
+    ),
+    Mutant(
+        "a session that was sent something is anybody's",
+        ROADS,
+        '            if not getattr(error, "sent", True):\n',
+        "            if True:\n",
+    ),
+    Mutant(
+        "another's mark under the same name is ignored",
+        FINDING,
+        "    if keys.tip_is_marked(binding) is False:",
+        "    if False:",
+    ),
+    Mutant(
+        "namesakes are not told apart by their instructions",
+        KEYS,
+        'self._named("whole", instructions, rolled)',
+        'self._named("whole", rolled)',
+    ),
+    Mutant("a summary may hide an edit", ALIGN, "    if walk.tip <= front:", "    if False:"),
+    Mutant(
+        "what a stream left out is never shown",
+        "sessions/exchange.py",
+        'message[len(said) :] if message.startswith(said) else ""',
+        '""',
+    ),
+    Mutant(
+        "content leads to another's file",
+        KEYS,
+        "plain and self.policy.match_by_content",
+        "self.policy.match_by_content",
+    ),
+    Mutant(
+        "a long failed answer loses its slot",
+        ROADS,
+        "ttl=held.ttl + self.call.allowance",
+        "ttl=held.ttl",
+    ),
+    Mutant(
+        "a forked child keeps its parent's bindings",
+        "stores/memory.py",
+        "    os.register_at_fork(after_in_child=_after_fork)",
+        "    pass",
+    ),
+    Mutant(
+        "content leads to a session that knows more",
+        ROADS,
+        "plain=binding.plain and not changed and alignment.heard_no_more,",
+        "plain=True,",
+    ),
+    Mutant(
+        "a failing store loses an answer that was paid for",
+        "drivers.py",
+        '        if self.store_errors == "error" and not sent:',
+        '        if self.store_errors == "error":',
+    ),
+    Mutant(
+        "a session whose slot was not swapped in is not counted",
+        OPENING,
+        "        if (yield refresh(keys.project, session.id, policy)):\n",
+        "        yield refresh(keys.project, session.id, policy)\n        if True:\n",
+    ),
+    Mutant("tool outputs may be cut", SPEAKING, "current + outputs + len", "current + len"),
+    Mutant(
+        "a refunded run is repeated more than once",
+        ROADS,
+        '            if fate == "anew" and not again:\n',
+        "            if False:\n",
+    ),
+    Mutant(
+        "an earlier attempt that arrived is forgotten",
+        "api/calls.py",
+        "        result.sent = arrived",
+        "        pass",
+    ),
+    Mutant(
+        "a run outlives the session it was on",
+        ROADS,
+        "session_id=None, run=None)",
+        "session_id=None)",
+    ),
+    Mutant(
+        "some of the outputs are enough",
+        TOOLS,
+        "set(ids) == set(run.calls)",
+        "set(ids) <= set(run.calls)",
+    ),
+    Mutant(
+        "tools may change in the midst of a run",
+        TOOLS,
+        "if run.offered != offered:",
+        "if not run.offered:",
+    ),
+    Mutant(
+        "what is demanded may change in a run",
+        TOOLS,
+        "if not call.demand or run.demanded ==",
+        "if True or run.demanded ==",
+    ),
+    Mutant(
+        "a run that is gone by our clock is tried",
+        TOOLS,
+        "if now > run.deadline:",
+        "if now > run.deadline + 60:",
+    ),
+    Mutant(
+        "outputs go to a run of another history",
+        TOOLS,
+        "if run.rolled == history.rolled else None",
+        "if run.rolled else None",
+    ),
+    Mutant(
+        "messages put in before the calls are passed over",
+        TOOLS,
+        "fresh.before is not None or fresh.summary",
+        "fresh.summary",
+    ),
+    Mutant("a hidden answer is streamed", EXCHANGE, "and text and not hidden", "and text"),
+    Mutant(
+        "a hidden answer's calls are passed over",
+        ROADS,
+        "if not isinstance(answer, Why) and task.then and answer.reply.tool_calls:",
+        "if isinstance(answer, str):",
+    ),
+    Mutant(
+        "places are counted across a run",
+        ROADS,
+        "provisional=False, held=0)",
+        "provisional=False, held=binding.covered.count + 9)",
+    ),
+    Mutant(
+        "the user's message after outputs passes the cap",
+        ROADS,
+        "if used + 2 * task.then > limit:",
+        "if used > limit:",
+    ),
+    Mutant(
+        "outputs are not counted",
+        ROADS,
+        "used, limit = binding.used + len(task.outputs) + 1,",
+        "used, limit = binding.used + 1,",
+    ),
+    Mutant(
+        "no room is kept for rounds",
+        TURN,
+        "if binding.used + 2 + reserve > limit:",
+        "if binding.used + 2 > limit:",
+    ),
+    Mutant(
+        "a new run inherits the rounds of the old one",
+        ROADS,
+        "        self.rounds = 0\n        tools = legal_tools",
+        "        tools = legal_tools",
+    ),
+    Mutant(
+        "calls keep a session nobody can give outputs to",
+        KEEPING,
+        "if answer.cut or (answer.reply.tool_calls and run is None):",
+        "if answer.cut:",
+    ),
+    Mutant(
+        "outputs of unknown outcome may be given again",
+        ROADS,
+        'put_back(self.keys, binding if fate == "keep" else rest)',
+        "put_back(self.keys, binding)",
+    ),
+    Mutant(
+        "a session that did not answer is kept",
+        ROADS,
+        'kept = binding if answer.word == "no tools" else without_session(binding)',
+        "kept = binding",
+    ),
+    Mutant(
+        "that sessions take no tools is forgotten",
+        ROADS,
+        "        if learnt:\n",
+        "        if learnt and not self.call.tools:\n",
+    ),
+    Mutant(
+        "what was said beside the session is not found by content",
+        KEEPING,
+        "plain=binding.plain), *binding",
+        "plain=False), *binding",
+    ),
+    Mutant(
+        "outputs count as messages that keep a session",
+        ROADS,
+        "        heard = replace(binding, used=used, run=None",
+        "        heard = replace(binding, sent_at=now, used=used, run=None",
+    ),
+    Mutant(
+        "names are not mapped back", TOOLS, "name=names.get(call.name, call.name)", "name=call.name"
+    ),
+    Mutant(
+        "a stateless run is given what a user's message follows",
+        TURN,
+        "            if isinstance(task, Outputs) and not task.then:\n"
+        "                return (yield from self.roads.submit_apart(task, binding.run, binding))\n"
+        "            if binding.run.on_session:",
+        "            if isinstance(task, Outputs):\n"
+        "                return (yield from self.roads.submit_apart(task, binding.run, binding))\n"
+        "            if binding.run.on_session:",
+    ),
+    Mutant(
+        "a cleared conversation is continued",
+        TURN,
+        "binding.sent_at < forgotten",
+        "binding.sent_at < 0",
+    ),
+]
