@@ -214,3 +214,14 @@ def test_a_guard_that_asked_again_does_not_banish_the_main_instructions(stage: S
     assert talk.way()[0] == "stateless", "taken for a side call once"
     talk.say("three")
     assert talk.way()[0] != "stateless", "its answer stood at its place"
+
+
+def test_a_session_that_goes_on_keeps_its_slot(stage: Stage) -> None:
+    """Else it lapses half an hour after the session was opened, while the server counts it."""
+    talk = grown(stage, 1)
+    for _ in range(3):
+        stage.clock.now += 1_500
+        talk.say("more")
+        assert talk.way()[0] == "continued"
+    pools = stage.store.inventory().pools  # type: ignore[attr-defined]  # the memory store's own
+    assert any(talk.way()[1] in slots for slots in pools.values())
