@@ -191,7 +191,7 @@ MUTANTS = [
     Mutant(
         "an abandoned stream gets no last word",
         "drivers.py",
-        "        for effect in last:\n            last.answer = hands.perform(effect)\n",
+        "            for effect in last:\n                last.answer = hands.perform(effect)\n",
         "",
     ),
     Mutant(
