@@ -23,11 +23,11 @@ from typing_extensions import override
 from ..errors import ConfigurationError
 from ..runtime import PER_CALL, Explanation, refuse_unknown
 from ..sessions.call import Call
+from ..stamps import Stamp, addressed
 from .configured import KEY_VARIABLE, ConfiguredChatModel
 from .entrances import ENTRANCE, Entrance, lifted
 from .errors import both_families
 from .messages import MODEL_NAME, PROVIDER, from_langchain, to_chunk, to_message
-from .stamps import Stamp, addressed
 from .stamps import of as stamps_of
 from .structured import DEMAND, Method, form_of, structured
 from .tool_calling import CHOICES, Bindable, Offer, ToolChoice, bound, offer_of

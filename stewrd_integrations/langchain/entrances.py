@@ -17,8 +17,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig, ensure_config
 from typing_extensions import override
 
+from ..stamps import Stamp
 from .history import StewrdChatMessageHistory
-from .stamps import Stamp, taken_off
+from .stamps import taken_off
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_model_stream import (

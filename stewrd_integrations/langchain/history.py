@@ -19,9 +19,10 @@ from typing_extensions import override
 from ..conversations import Conversation, SessionInfo
 from ..errors import InvalidInputError, StoreError
 from ..runtime import Options
+from ..stamps import Stamp
 from ..types import Message
 from .messages import from_langchain
-from .stamps import Stamp, without
+from .stamps import stamped, without
 
 if TYPE_CHECKING:
     import uuid
@@ -147,7 +148,7 @@ class StewrdChatMessageHistory(BaseChatMessageHistory):
 
     def _stamped(self, lines: Sequence[str]) -> list[BaseMessage]:
         stamp = Stamp(self.conversation_id, self.tenant, self._conversation.seal())
-        return [stamp.on(_message(line)) for line in lines]
+        return [stamped(_message(line), stamp) for line in lines]
 
     # -- the session -------------------------------------------------------------------
 
