@@ -15,6 +15,7 @@ from .sessions.call import Outcome
 from .sessions.digest import Digester
 from .sessions.effects import Flow
 from .sessions.keys import Keys
+from .stores import Store
 from .types import Message
 
 
@@ -75,6 +76,15 @@ class Conversation:
 
     def _transcript(self) -> str:
         return forgetting.transcript(self._keys())
+
+    @property
+    def store(self) -> Store:
+        """Where it is kept."""
+        return self._store
+
+    def project(self) -> str:
+        """What the project is called in stores: 32 hex digits that don't give its key away."""
+        return self._keys().project
 
     def seal(self) -> str:
         """What proves to a model of the same project that a name comes from here."""

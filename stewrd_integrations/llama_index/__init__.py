@@ -9,5 +9,6 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from .llm import StewrdLLM
+from .memory import StewrdMemory
 
-__all__ = ["StewrdLLM"]
+__all__ = ["StewrdLLM", "StewrdMemory"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, closing
-from types import TracebackType
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -16,36 +14,24 @@ from llama_index.core.base.llms.types import (
     CompletionResponse,
     CompletionResponseAsyncGen,
     CompletionResponseGen,
-    LLMMetadata,
     MessageRole,
 )
-from llama_index.core.bridge.pydantic import Field, PrivateAttr, ValidationError, field_validator
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.llm import LLM
 
-from ..api.credentials import ApiKey, KeySource
-from ..errors import ConfigurationError, InvalidInputError
-from ..runtime import (
-    OPTION_NAMES,
-    PER_CALL,
-    Explanation,
-    Options,
-    Runtime,
-    refuse_unknown,
-)
-from ..sessions.call import Call, SessionsPolicy
+from ..errors import InvalidInputError
+from ..offers import CHOICES, Offer, offer_of
+from ..runtime import PER_CALL, Explanation, refuse_unknown
+from ..sessions.call import Call, Outcome
+from ..stamps import Stamp, addressed
 from .messages import Writing, chat_response, completion, read_messages
-
-CONTEXT_WINDOW = 1_000_000
-"""Tokens. A small one makes LlamaIndex's memories cut histories that a session holds anyway."""
-
-CHARACTERS_PER_TOKEN = 5
-"""More than a token of any usual text has, so that what fits in tokens fits in characters."""
-
-_OF_THIS_PROCESS = ("callback_manager", "rate_limiter")
+from .pending import Pending, claimed, stands_alone
+from .single_calls import SingleCalls
+from .stamps import of as stamps_of
+from .stamps import said
+from .tool_calling import ALONE
 
 
-class StewrdLLM(LLM):
+class StewrdLLM(SingleCalls):
     """Stewrd's agent as a chat model, which keeps each conversation in a session of its own.
 
     LlamaIndex shows the whole list of messages at every call; the agent is sent only what its
@@ -93,87 +79,10 @@ class StewrdLLM(LLM):
         ConfigurationError: An option is wrong or unknown, or there is no key.
     """
 
-    base_url: str | None = Field(default=None, frozen=True)
-    capabilities: Sequence[str] | None = None
-    conversation_id: str | None = None
-    tenant: str | None = None
-    sessions: SessionsPolicy = "auto"
-    # Its URL may hold a password, so it is in no dump.
-    store: Any = Field(default=None, frozen=True, exclude=True, repr=False)
-    match_by_content: bool = Field(default=True, frozen=True)
-    on_trim: Literal["continue", "replay"] = Field(default="continue", frozen=True)
-    on_instructions_change: Literal["continue", "replay"] = Field(default="continue", frozen=True)
-    on_session_limit: Literal["stateless", "error"] = Field(default="stateless", frozen=True)
-    on_store_error: Literal["stateless", "error"] = Field(default="stateless", frozen=True)
-    max_active_sessions: int = Field(default=10, frozen=True)
-    session_message_limit: int = Field(default=50, frozen=True)
-    idle_timeout: float = Field(default=1_800.0, frozen=True)
-    # A callable is no plain value, so none of these is in a dump; headers may hold secrets too.
-    recap: Any = Field(default="window", frozen=True, exclude=True, repr=False)
-    replay_budget: int = Field(default=100_000, frozen=True)
-    max_credits: float | None = Field(default=None, frozen=True)
-    retry_on_compute_error: bool = Field(default=False, frozen=True)
-    tool_reserve: int = Field(default=6, frozen=True)
-    timeout: float | None = Field(default=600.0, frozen=True)
-    max_retries: int = Field(default=2, frozen=True)
-    http_client: Any = Field(default=None, frozen=True, exclude=True, repr=False)
-    http_async_client: Any = Field(default=None, frozen=True, exclude=True, repr=False)
-    default_headers: Mapping[str, str] | None = Field(
-        default=None, frozen=True, exclude=True, repr=False
-    )
-
-    _key: ApiKey = PrivateAttr()
-    _runtime: Runtime = PrivateAttr()
-
-    @field_validator("conversation_id", "tenant", mode="before")
-    @classmethod
-    def _label(cls, value: Any) -> Any:
-        is_number = isinstance(value, int) and not isinstance(value, bool)
-        return str(value) if is_number or isinstance(value, uuid.UUID) else value
-
-    def __init__(self, *, api_key: KeySource = None, **options: Any) -> None:
-        """Make a model; see the class for the arguments."""
-        key = ApiKey(api_key)
-        del api_key
-        fields = type(self).model_fields
-        unknown = [
-            name for name, value in options.items() if name not in fields and value is not None
-        ]
-        problem = f"Unknown options: {', '.join(sorted(unknown))}." if unknown else None
-        known = {name: value for name, value in options.items() if name in fields}
-        # Someone may have passed the key under another name: this frame must not show it.
-        options.clear()
-        if problem is None:
-            try:
-                super().__init__(**known)
-            except ValidationError as error:
-                problem = _without_values(error)
-        known.clear()
-        if problem is not None:
-            raise ConfigurationError(problem)
-        self._key = key
-        given = {name: getattr(self, name) for name in OPTION_NAMES if name != "api_key"}
-        self._runtime = Runtime(Options(api_key=key, **given))
-
     @classmethod
     def class_name(cls) -> str:
         """The name under which LlamaIndex serialises this class."""
         return "StewrdLLM"
-
-    @property
-    def metadata(self) -> LLMMetadata:
-        """What LlamaIndex wants to know about the model; windows are in tokens."""
-        # Memories look at the window alone. Prompt helpers fill what of it is not kept for the
-        # answer, and are to divide a text that no single message could hold.
-        room = min(self.replay_budget // CHARACTERS_PER_TOKEN, CONTEXT_WINDOW)
-        return LLMMetadata(
-            context_window=CONTEXT_WINDOW,
-            num_output=CONTEXT_WINDOW - room,
-            is_chat_model=True,
-            is_function_calling_model=False,
-            model_name="stewrd-agent",
-            system_role=MessageRole.SYSTEM,
-        )
 
     # -- conversations -----------------------------------------------------------------
 
@@ -194,7 +103,7 @@ class StewrdLLM(LLM):
             InvalidInputError: A message or an argument can't be sent; nothing was.
             StewrdError: As the server reported it.
         """
-        return self._answer(self._call(messages, kwargs))
+        return self._answer(self._asked(messages, kwargs))
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
@@ -204,19 +113,19 @@ class StewrdLLM(LLM):
         A capability at work is a chunk with an empty delta and
         ``raw={"type": "tool_start", …}`` (contract, *Streaming*).
         """
-        return self._stream(self._call(messages, kwargs, stream=True))
+        return self._stream(self._asked(messages, kwargs, stream=True))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer like `chat`, on the event loop."""
-        return await self._aanswer(self._call(messages, kwargs))
+        return await self._aanswer(self._asked(messages, kwargs))
 
     @llm_chat_callback()
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """Answer like `stream_chat`, on the event loop."""
-        return self._astream(self._call(messages, kwargs, stream=True))
+        return self._astream(self._asked(messages, kwargs, stream=True))
 
     # -- one-shots ---------------------------------------------------------------------
 
@@ -282,142 +191,101 @@ class StewrdLLM(LLM):
         Raises:
             InvalidInputError: `chat` would raise it too.
         """
-        return self._runtime.explain(self._call(messages, who))
+        return self._runtime.explain(self._asked(messages, who, only_looking=True).call)
 
     # -- calls -------------------------------------------------------------------------
 
-    def _call(
+    def _asked(
         self,
         messages: Sequence[ChatMessage],
         kwargs: Mapping[str, Any],
         *,
         stream: bool = False,
         one_shot: bool = False,
-    ) -> Call:
+        only_looking: bool = False,
+    ) -> _Asked:
         given = {name: value for name, value in kwargs.items() if value is not None}
         stop = _stop_texts(given.pop("stop", None))
-        who = {name: given.pop(name, getattr(self, name)) for name in PER_CALL}
-        refuse_unknown(given)
-        return self._runtime.call(
-            read_messages(messages), who, one_shot=one_shot, stream=stream, stop=stop
+        one_shot = bool(given.pop(ALONE, one_shot))
+        offer = offer_of(given)
+        own = {name: given[name] for name in PER_CALL if name in given}
+        refuse_unknown({n: v for n, v in given.items() if n not in {*own, *CHOICES}})
+        pending = None if one_shot or only_looking else claimed(messages)
+        true = frozenset(stamp for stamp in stamps_of(messages) if self._vouches(stamp))
+        left = pending.stamp if pending else None
+        call = self._runtime.call(
+            offer.insist(tuple(read_messages(messages, self._said(messages, true, pending)))),
+            {**self._own_labels(), **addressed(own, true, left, self.tenant)},
+            one_shot=one_shot or (pending is None and stands_alone()),
+            stream=stream,
+            stop=stop,
+            tools=offer.tools,
+            demand=offer.demand,
         )
+        return _Asked(call, offer)
 
-    def _alone(self, prompt: str, kwargs: Mapping[str, Any], *, stream: bool = False) -> Call:
+    def _own_labels(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in PER_CALL}
+
+    def _vouches(self, stamp: Stamp) -> bool:
+        return self._runtime.vouches(stamp.name, stamp.tenant, stamp.seal)
+
+    @staticmethod
+    def _said(
+        messages: Sequence[ChatMessage], true: frozenset[Stamp], pending: Pending | None
+    ) -> dict[int, str]:
+        """What users said, by the place of messages that an engine may have written into."""
+        told = {at: said(m) for at, m in enumerate(messages) if true & stamps_of([m])}
+        if pending is not None:
+            told[len(messages) - 1] = pending.said
+        return {at: text for at, text in told.items() if text}
+
+    def _alone(self, prompt: str, kwargs: Mapping[str, Any], *, stream: bool = False) -> _Asked:
         if kwargs.get("conversation_id") is not None:
             raise InvalidInputError(
                 "A completion stands alone, so conversation_id is of no use to it.",
                 advice="Use chat(), which continues conversations.",
             )
         message = ChatMessage(role=MessageRole.USER, content=prompt)
-        return self._call([message], kwargs, stream=stream, one_shot=True)
+        return self._asked([message], kwargs, stream=stream, one_shot=True)
 
-    def _answer(self, call: Call) -> ChatResponse:
-        return chat_response(self._runtime.answer(call))
+    def _answer(self, asked: _Asked) -> ChatResponse:
+        return asked.response(self._runtime.answer(asked.call))
 
-    async def _aanswer(self, call: Call) -> ChatResponse:
-        return chat_response(await self._runtime.aanswer(call))
+    async def _aanswer(self, asked: _Asked) -> ChatResponse:
+        return asked.response(await self._runtime.aanswer(asked.call))
 
-    def _stream(self, call: Call) -> ChatResponseGen:
-        writing = Writing()
-        with closing(self._runtime.stream(call)) as items:
+    def _stream(self, asked: _Asked) -> ChatResponseGen:
+        writing = Writing(asked.offer)
+        with closing(self._runtime.stream(asked.call)) as items:
             for item in items:
                 yield writing.chunk(item)
 
-    async def _astream(self, call: Call) -> ChatResponseAsyncGen:
-        writing = Writing()
-        async with aclosing(self._runtime.astream(call)) as items:
+    async def _astream(self, asked: _Asked) -> ChatResponseAsyncGen:
+        writing = Writing(asked.offer)
+        async with aclosing(self._runtime.astream(asked.call)) as items:
             async for item in items:
                 yield writing.chunk(item)
 
-    def _stream_completion(self, call: Call) -> CompletionResponseGen:
-        with closing(self._stream(call)) as chunks:
+    def _stream_completion(self, asked: _Asked) -> CompletionResponseGen:
+        with closing(self._stream(asked)) as chunks:
             for chunk in chunks:
                 yield completion(chunk)
 
-    async def _astream_completion(self, call: Call) -> CompletionResponseAsyncGen:
-        async with aclosing(self._astream(call)) as chunks:
+    async def _astream_completion(self, asked: _Asked) -> CompletionResponseAsyncGen:
+        async with aclosing(self._astream(asked)) as chunks:
             async for chunk in chunks:
                 yield completion(chunk)
 
-    # -- copies and pickles ------------------------------------------------------------
 
-    def model_copy(
-        self,
-        *,
-        update: Mapping[str, Any] | None = None,
-        deep: bool = False,  # noqa: ARG002  # pydantic's
-    ) -> StewrdLLM:
-        """A new model with the same options but for those in ``update``.
+class _Asked(NamedTuple):
+    """A call, and what was asked of its answer."""
 
-        Its connections are its own; what a conversation is recognised by is in the store.
+    call: Call
+    offer: Offer
 
-        Raises:
-            ConfigurationError: An option is wrong or unknown.
-        """
-        given = {"api_key": self._key, **self._given(), **(update or {})}
-        given["api_key"] = ApiKey(given["api_key"])
-        del update
-        return type(self)(**given)
-
-    def __copy__(self) -> StewrdLLM:
-        return self.model_copy()
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> StewrdLLM:
-        # Clients hold locks and sockets, which can't be copied, and a store is meant to be shared.
-        return self.model_copy()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Without the key, which is found in the environment where the model is built again.
-        given = self._given()
-        for name in _OF_THIS_PROCESS:
-            del given[name]
-        return _rebuild, (type(self), given)
-
-    def _given(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in type(self).model_fields}
-
-    # -- the end -----------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Give the sync client's connections back; a later call opens new ones."""
-        self._runtime.close()
-
-    async def aclose(self) -> None:
-        """Give the connections of both clients back; a later call opens new ones."""
-        await self._runtime.aclose()
-
-    def __enter__(self) -> StewrdLLM:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> StewrdLLM:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-
-def _rebuild(cls: type[StewrdLLM], given: dict[str, Any]) -> StewrdLLM:
-    return cls(**given)
-
-
-def _without_values(error: ValidationError) -> str:
-    """What is wrong, without what was passed: the key may have come under a wrong name."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
-    return f"Wrong options: {'; '.join(wrong)}."
+    def response(self, outcome: Outcome) -> ChatResponse:
+        return chat_response(outcome, self.offer)
 
 
 def _stop_texts(stop: Any) -> Sequence[str]:

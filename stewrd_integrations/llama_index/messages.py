@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from llama_index.core.base.llms.types import (
     CachePoint,
@@ -24,6 +25,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from ..errors import InvalidInputError
+from ..offers import Offer
 from ..runtime import metadata
 from ..sessions.call import Outcome
 from ..types import Event, File, Message, Role, Token, ToolCall, ToolEnd, ToolStart
@@ -38,6 +40,7 @@ _ROLES: dict[MessageRole, Role] = {
     MessageRole.TOOL: "tool",
     MessageRole.FUNCTION: "tool",
 }
+NO_OFFER: Final = Offer()
 _MARK = re.compile(r"[0-9a-f]{32}")
 
 UNTITLED = "input_document"
@@ -47,14 +50,25 @@ UNTITLED = "input_document"
 # -- theirs as ours --------------------------------------------------------------------
 
 
-def read_messages(messages: Sequence[ChatMessage]) -> list[Message]:
+def read_messages(
+    messages: Sequence[ChatMessage], said: Mapping[int, str] | None = None
+) -> list[Message]:
     """Take a list of LlamaIndex's messages for ours.
+
+    Args:
+        messages: The whole list.
+        said: What users said, by the place of messages that an engine may have written into:
+            sent is what it wrote, and remembered is what comes back as history.
 
     Raises:
         InvalidInputError: A message holds what the API has no place for; says which, and
             what to do.
     """
-    return [_read(message, _Place(at, message)) for at, message in enumerate(messages, 1)]
+    read = [_read(message, _Place(at, message)) for at, message in enumerate(messages, 1)]
+    for at, text in (said or {}).items():
+        if read[at].role == "user" and text.strip() != read[at].text.strip():
+            read[at] = replace(read[at], remembered=text)
+    return read
 
 
 class _Place:
@@ -179,23 +193,27 @@ def _mark(message: ChatMessage) -> str | None:
 # -- ours as theirs --------------------------------------------------------------------
 
 
-def chat_response(outcome: Outcome) -> ChatResponse:
-    """A complete answer.
+def chat_response(outcome: Outcome, offer: Offer = NO_OFFER) -> ChatResponse:
+    """A complete answer, with what is to be said of an offer of tools.
 
     The message carries its mark and no more, since frameworks count what is in
     ``additional_kwargs`` as tokens; the response tells the rest, both in ``raw`` and in
     ``additional_kwargs``, flat and under ``stewrd``.
     """
-    told = metadata(outcome)
+    told = {**metadata(outcome), **offer.look_at(outcome)}
     return ChatResponse(message=_answer(outcome), raw=told, additional_kwargs=told)
 
 
 def _answer(outcome: Outcome) -> ChatMessage:
     reply = outcome.reply
     documents = [_document(file) for file in reply.files if file.content]
+    calls = [
+        ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=dict(call.arguments))
+        for call in reply.tool_calls
+    ]
     return ChatMessage(
         role=MessageRole.ASSISTANT,
-        blocks=[TextBlock(text=reply.message), *documents],
+        blocks=[TextBlock(text=reply.message), *documents, *calls],
         additional_kwargs={"stewrd": {"mark": outcome.mark}},
     )
 
@@ -209,7 +227,8 @@ def _document(file: File) -> DocumentBlock:
 class Writing:
     """An answer in the making: turns the events of a stream into chunks."""
 
-    def __init__(self) -> None:
+    def __init__(self, offer: Offer = NO_OFFER) -> None:
+        self._offer = offer
         self._text = ""
 
     def chunk(self, item: Event | Outcome) -> ChatResponse:
@@ -228,7 +247,7 @@ class Writing:
             case ToolEnd(tool):
                 return self._so_far("", {"type": "tool_end", "tool": tool})
             case Outcome():
-                return chat_response(item).model_copy(update={"delta": ""})
+                return chat_response(item, self._offer).model_copy(update={"delta": ""})
         raise AssertionError(f"{item!r} is not handed out")
 
     def _so_far(self, delta: str, raw: dict[str, Any] | None = None) -> ChatResponse:

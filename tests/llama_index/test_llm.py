@@ -226,7 +226,7 @@ async def test_a_bad_block_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize(
-    "name", ["temperature", "max_tokens", "model", "tools", "tool_choice", "conversation", "seed"]
+    "name", ["temperature", "max_tokens", "model", "conversation", "seed"]
 )
 async def test_unknown_arguments_raise_by_name_unless_none(
     emulator: Emulator, llm: StewrdLLM, way: Way, name: str
@@ -314,7 +314,7 @@ async def test_answers_tell_about_their_way(emulator: Emulator, llm: StewrdLLM, 
 def test_metadata_suits_memories_and_engines(llm: StewrdLLM) -> None:
     found = llm.metadata
     assert found.is_chat_model
-    assert not found.is_function_calling_model
+    assert found.is_function_calling_model
     assert found.context_window >= 1_000_000 > found.num_output > 0
     assert found.system_role == MessageRole.SYSTEM
     assert llm.class_name() == "StewrdLLM"

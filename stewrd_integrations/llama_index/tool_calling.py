@@ -1,0 +1,120 @@
+"""Custom tools: LlamaIndex's in the form that is offered, and the calls in an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools.types import BaseTool
+
+from ..api.requests import check_tools
+from ..errors import InvalidInputError
+from ..offers import ToolChoice, offer_of
+from ..sessions.tools import legal_tools
+
+ALONE: Final = "stewrd_stands_alone"
+"""The keyword argument by which a call is known to stand alone where it begins later on."""
+
+FORM: Final = "form"
+"""Its value where the answer shall be a tool's arguments, so that tool must be called."""
+
+CALLS: Final = "calls"
+"""Its value where calls are wanted, of which the agent never hears what they gave back."""
+
+
+def prepared(
+    tools: Sequence[BaseTool],
+    messages: Sequence[ChatMessage],
+    *,
+    choice: ToolChoice,
+    required: bool,
+    parallel: bool,
+) -> dict[str, Any]:
+    """The keyword arguments of a `chat` with tools, checked.
+
+    Args:
+        tools: What the agent may call.
+        messages: The whole conversation.
+        choice: The tool it must call, or "auto", "required", "none"; counts more than
+            ``required`` where it names a tool.
+        required: Whether it must call one.
+        parallel: Whether it may call several at once.
+
+    Raises:
+        InvalidInputError: A tool can't be offered, or the choice names none of them.
+    """
+    if not tools:
+        return {"messages": list(messages)}
+    if required and choice in (None, "auto", False):
+        choice = "required"
+    given: dict[str, Any] = {"tools": [_formatted(tool) for tool in tools]}
+    if choice is not None:
+        given["tool_choice"] = choice
+    if not parallel:
+        given["parallel_tool_calls"] = False
+    check_tools(legal_tools(offer_of(given).tools))
+    return {"messages": list(messages), **given}
+
+
+def _formatted(tool: BaseTool) -> dict[str, Any]:
+    if not isinstance(tool, BaseTool):
+        raise InvalidInputError(
+            f"{tool!r} is no tool of LlamaIndex.",
+            advice="Make one of it, say with FunctionTool.from_defaults(fn).",
+        )
+    # The API's own limits are checked later on, with an error that names the tool.
+    return tool.metadata.to_openai_tool(skip_length_check=True)
+
+
+def conversation(
+    chat_history: Sequence[ChatMessage] | None, user_msg: str | ChatMessage | None
+) -> list[ChatMessage]:
+    """A history and the newest message, which LlamaIndex gives apart, as one list."""
+    newest = (
+        ChatMessage(role=MessageRole.USER, content=user_msg)
+        if isinstance(user_msg, str)
+        else user_msg
+    )
+    return [*(chat_history or []), *([] if newest is None else [newest])]
+
+
+def selections(response: ChatResponse, *, needed: bool) -> list[ToolSelection]:
+    """The calls in an answer.
+
+    Raises:
+        ValueError: There is none, and one is needed.
+    """
+    calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+    if needed and not calls:
+        raise ValueError(
+            "Stewrd's agent called no tool, and at least one call was expected. It answered: "
+            f"{response.message.content!r}"
+        )
+    return [
+        ToolSelection(
+            tool_id=call.tool_call_id or "",
+            tool_name=call.tool_name,
+            tool_kwargs=_arguments(call.tool_kwargs),
+        )
+        for call in calls
+    ]
+
+
+def _arguments(given: Mapping[str, Any] | str) -> dict[str, Any]:
+    if isinstance(given, str):  # an answer of another model, say
+        read = json.loads(given or "{}")
+        return read if isinstance(read, dict) else {}
+    return dict(given)
+
+
+def single(response: ChatResponse) -> ChatResponse:
+    """The answer with its first call alone: nobody will tell what the others gave back."""
+    calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+    if len(calls) < 2:
+        return response
+    kept = [block for block in response.message.blocks if block not in calls[1:]]
+    message = response.message.model_copy(update={"blocks": kept})
+    return response.model_copy(update={"message": message})
