@@ -113,8 +113,8 @@ def _tool(formatted: object) -> Tool:
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise InvalidInputError(
             f"The tool {formatted!r} has no function with a name.",
-            advice="Give tools by bind_tools() or chat_with_tools(), which bring them into the right "
-            "form.",
+            advice="Give tools by bind_tools() or chat_with_tools(), which bring them into the "
+            "right form.",
         )
     return Tool(
         function["name"],

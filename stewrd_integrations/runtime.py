@@ -25,7 +25,7 @@ from .sessions.call import Call, Ids, Outcome, Policy, Recap, SessionsPolicy, pr
 from .sessions.digest import Digester
 from .sessions.effects import Flow, Road, Send, Submit, Turn
 from .sessions.forgetting import at_rest, seal
-from .sessions.tools import legal_tools, output_text
+from .sessions.tools import legal_tools, output_text, own_names
 from .sessions.turn import turn
 from .stores import Store, open_store
 from .types import CAPABILITIES, Event, File, Message, Tool, ToolOutput
@@ -350,6 +350,18 @@ def checked_who(given: Mapping[str, Any]) -> dict[str, Any]:
     return who
 
 
+def check_offered(tools: Sequence[Tool]) -> None:
+    """Refuse tools that the API would not take, whose names are mapped to legal ones.
+
+    Raises:
+        InvalidInputError: Names the tool as its user does.
+    """
+    try:
+        check_tools(legal_tools(tools))
+    except InvalidInputError as error:
+        raise InvalidInputError(own_names(error.message, tools), advice=error.advice) from None
+
+
 def _check_offer(tools: Sequence[Tool], capabilities: Sequence[str] | None) -> None:
     beside = sorted(set(capabilities or ()) - {"chat"})
     if beside:
@@ -358,7 +370,7 @@ def _check_offer(tools: Sequence[Tool], capabilities: Sequence[str] | None) -> N
             advice='Use capabilities=None or ["chat"] where tools are bound, and offer the other '
             "capabilities as tools.",
         )
-    check_tools(legal_tools(tools))
+    check_offered(tools)
 
 
 def _check_outputs(messages: Sequence[Message]) -> None:

@@ -17,7 +17,7 @@ class Mutant:
 
 TURN, OPENING, ALIGN = "sessions/turn.py", "sessions/opening.py", "sessions/align.py"
 ROADS, KEEPING, TOOLS = "sessions/roads.py", "sessions/keeping.py", "sessions/tools.py"
-EXCHANGE = "sessions/exchange.py"
+EXCHANGE, NOTES = "sessions/exchange.py", "sessions/notes.py"
 KEYS, FAILURES, REPLAY = "sessions/keys.py", "sessions/failures.py", "sessions/replay.py"
 FINDING, SPEAKING = "sessions/finding.py", "sessions/speaking.py"
 
@@ -283,7 +283,7 @@ MUTANTS = [
         "        if (yield refresh(keys.project, session.id, policy)):\n",
         "        yield refresh(keys.project, session.id, policy)\n        if True:\n",
     ),
-    Mutant("tool outputs may be cut", SPEAKING, "current + outputs + len", "current + len"),
+    Mutant("tool outputs may be cut", SPEAKING, "call.demand, history.outputs)", "call.demand)"),
     Mutant(
         "a refunded run is repeated more than once",
         ROADS,
@@ -335,8 +335,8 @@ MUTANTS = [
     Mutant(
         "messages put in before the calls are passed over",
         TOOLS,
-        "fresh.before is not None or fresh.summary",
-        "fresh.summary",
+        "if any(fresh.before is not None for",
+        "if any(fresh.summary for",
     ),
     Mutant("a hidden answer is streamed", EXCHANGE, "and text and not hidden", "and text"),
     Mutant(
@@ -390,14 +390,14 @@ MUTANTS = [
     Mutant(
         "a session that did not answer is kept",
         ROADS,
-        'kept = binding if answer.word == "no tools" else without_session(binding)',
+        "kept = binding if refused else without_session(binding)",
         "kept = binding",
     ),
     Mutant(
         "that sessions take no tools is forgotten",
         ROADS,
-        "        if learnt:\n",
-        "        if learnt and not self.call.tools:\n",
+        "        if refused:\n",
+        "        if refused and not self.call.tools:\n",
     ),
     Mutant(
         "what was said beside the session is not found by content",
@@ -429,5 +429,50 @@ MUTANTS = [
         TURN,
         "binding.sent_at < forgotten",
         "binding.sent_at < 0",
+    ),
+    Mutant(
+        "an empty answer tells, whatever was seen of tools on sessions",
+        ROADS,
+        "        if notes.takes_tools(note, now):",
+        "        if False:",
+    ),
+    Mutant(
+        "that sessions take tools is not noted",
+        KEEPING,
+        "if session_id and answer.reply.tool_calls and not",
+        "if False and not",
+    ),
+    Mutant("one doubt counts for a day", NOTES, "if doubts else DOUBTED", "if True else 0"),
+    Mutant("calls at once are many doubts", NOTES, "now) or takes_no_tools(note, now):", "now):"),
+    Mutant("nine rounds of tools", TOOLS, "run.rounds > ROUNDS:", "run.rounds >= ROUNDS:"),
+    Mutant("eleven rounds of tools", TOOLS, "run.rounds > ROUNDS:", "run.rounds > ROUNDS + 1:"),
+    Mutant(
+        "a round too many is an error", TOOLS, "refused and rounds >= ROUNDS", "rounds > ROUNDS + 9"
+    ),
+    Mutant(
+        "what a run waits for must fit into a replay",
+        TURN,
+        "check_budget(history, policy, call.demand)",
+        "check_budget(history, policy, call.demand, history.outputs)",
+    ),
+    Mutant(
+        "a summary made in a run is never told",
+        ROADS,
+        "covered=binding.covered.extended(self.keys.digester, digests))",
+        "covered=alignment.covered)",
+    ),
+    Mutant("nor with a user's message", ROADS, "alignment.summaries + unheard[t", "unheard[t"),
+    Mutant(
+        "a run without a session outlives a clear",
+        TURN,
+        "(binding.session_id or binding.run)",
+        "binding.session_id",
+    ),
+    Mutant("a cleared session is told of", NOTES, "{} if began < note.get", "{} if 0 > note.get"),
+    Mutant(
+        "errors name tools as the API does",
+        EXCHANGE,
+        "own_names(error.message, call.tools)",
+        "str(error)",
     ),
 ]

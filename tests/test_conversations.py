@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from stewrd_integrations.conversations import Conversation, SessionInfo
+from stewrd_integrations.emulator import Answer, Call, Context, Emulator
 from stewrd_integrations.errors import ConfigurationError, StoreError
-from stewrd_integrations.runtime import Options
+from stewrd_integrations.runtime import Options, Runtime
 from stewrd_integrations.sessions.call import Outcome
 from stewrd_integrations.stores import MemoryStore
-from stewrd_integrations.types import Message
+from stewrd_integrations.types import Message, Tool
 
+from .sessions.tooling import paths, scripted, words_heard, words_of, workshop
 from .talks import Talk
 from .worlds import ADDRESS, KEY, Stage, stored_text
 
@@ -262,6 +264,121 @@ def test_a_call_in_flight_does_not_bring_it_back(forget: Forget) -> None:
     again.say("My name is Bo.")
     again.say("Who am I?")
     assert again.way()[0] == "continued"
+
+
+@both
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_call_in_flight_tells_nothing_of_the_session_that_was_forgotten(
+    forget: Forget, after: int
+) -> None:
+    stage = Stage.make()
+    model, conversation = stage.model(), kept(stage)
+    talk = Talk(model, "ada")
+    for turn in range(after):
+        talk.say(f"text {turn}")
+    items = model.stream(talk._call("Hello", stream=True))
+    next(items)
+    stage.clock.now += 1
+    forget(conversation, talk.messages)
+    assert session(conversation) is None
+    list(items)
+    assert session(conversation) is None
+    again = Talk(model, "ada")
+    again.say("One")
+    again.say("Two")
+    found = session(conversation)
+    assert found and found.session_id == stage.runs[-1].session_id
+
+
+@both
+def test_a_call_that_waits_for_its_session_does_not_bring_it_back(forget: Forget) -> None:
+    """It was forgotten while the session was being opened, so nothing had been sent yet."""
+    stage = Stage.make()
+    model, usual = stage.model(match_by_content=False), stage.world.handle
+    talk = Talk(model, "ada")
+    talk.messages = [Message("user", "My name is Ada."), Message("assistant", "Hello Ada.")]
+
+    def handle(request: Any) -> Any:
+        if request.path == "/v1/sessions":
+            stage.clock.now += 1
+            forget(kept(stage), talk.messages)
+            stage.clock.now += 1
+        return usual(request)
+
+    stage.world.handle = handle  # type: ignore[method-assign]  # it forgets in the midst
+    talk.say("Hello")
+    stage.world.handle = usual  # type: ignore[method-assign]  # as above
+    assert session(kept(stage)) is None
+    again = Talk(model, "ada", messages=talk.messages[-2:])
+    again.say("What is my name?")
+    assert again.last and again.last.reply.message == "You have not told me your name."
+
+
+@both
+@pytest.mark.parametrize("sessions", ["auto", "never"])
+@pytest.mark.parametrize("server", [{"session_tools": "refused"}, {"plan": "free"}])
+@pytest.mark.parametrize("in_flight", [True, False])
+def test_a_run_without_a_session_that_waits_does_not_bring_it_back(
+    forget: Forget, sessions: Any, server: dict[str, Any], in_flight: bool
+) -> None:
+    """It knows what was said before, and the list that is shown now does not."""
+    stage = scripted(**server)
+    work = workshop(stage, sessions=sessions, check=False)
+    work.talk("my secret")
+    heard = list(work.messages)
+    if in_flight:
+        usual = stage.world.handle
+
+        def handle(request: Any) -> Any:
+            response = usual(request)
+            stage.world.handle = usual  # type: ignore[method-assign]  # once only
+            stage.clock.now += 1
+            forget(kept(stage), heard)
+            return response
+
+        stage.world.handle = handle  # type: ignore[method-assign]  # it forgets in the midst
+    work.ask("do add")
+    if not in_flight:
+        stage.clock.now += 1
+        forget(kept(stage), heard)
+    stage.clock.now += 1
+    work.messages = work.messages[-2:]
+    work.give()
+    work.step()
+    assert "tool-outputs" not in paths(stage)
+    assert words_heard(stage.runs[-1]) == words_of(work.messages[:-1])
+    work.ask("do add, mul")
+    work.finish()
+    assert paths(stage)[-1] == "tool-outputs"
+
+
+@pytest.mark.parametrize("session_tools", ["accepted", "refused"])
+def test_over_a_socket_too(session_tools: str) -> None:
+    """The agent forgets the conversation while it is asked: calls of tools, and an answer."""
+    store, heard = MemoryStore(), [Message("user", "My name is Ada."), Message("assistant", "Hi.")]
+
+    def agent(context: Context) -> str | Answer:
+        if context.message in ("sum", "hello"):
+            conversation.forget(heard)
+        return Answer(calls=[Call("add")]) if context.message == "sum" else "done"
+
+    with Emulator(agent=agent, session_tools=session_tools) as stewrd:
+        options = Options(
+            api_key=stewrd.api_key, base_url=stewrd.url, conversation_id="ada", store=store
+        )
+        conversation, model = Conversation(options), Runtime(options)
+        tools = [Tool("add", "Adds.", {"type": "object"})]
+        said = Message("user", "sum")
+        (call,) = model.answer(model.call([*heard, said], {}, tools=tools)).reply.tool_calls
+        assert session(conversation) is None
+        calls = Message("assistant", "", tool_calls=(call,))
+        output = Message("tool", "3", tool_call_id=call.id)
+        model.answer(model.call([said, calls, output], {}, tools=tools))
+        assert not [one for one in stewrd.requests if one.path.endswith("/tool-outputs")]
+        assert [one.text for one in stewrd.runs[-1].conversation.messages] == ["sum", "", "3"]
+        model.answer(model.call([*heard, Message("user", "hello")], {}))
+        assert session(conversation) is None
+        model.close()
 
 
 def test_a_slot_stays_taken_until_the_server_lets_it_go() -> None:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
@@ -259,13 +267,12 @@ class AsyncStewrdClient(Identified):
             built = build(http, self._settings, step)
             auth = KeyAuth(self._settings.key)
             sending = http.send(built, auth=auth, stream=True, follow_redirects=False)
-            left = step.deadline.left() + GRACE
-            response = await asyncio.wait_for(sending, None if math.isinf(left) else left)
-        except asyncio.TimeoutError:
-            # A head that drips, or a string of 1xx answers, keeps httpx's own time-outs alive.
-            return TimedOutError(f"{request.kind.value} was not answered in time.")
+            response = await _head(sending, step.deadline.left() + GRACE)
         except TRANSPORT_ERRORS as error:
             return failed_to_send(error, request, self.base_url)
+        if response is None:
+            # A head that drips, or a string of 1xx answers, keeps httpx's own time-outs alive.
+            return TimedOutError(f"{request.kind.value} was not answered in time.")
         answer = Answer(request.kind, response.status_code, dict(response.headers), live=response)
         if request.stream and answer.is_event_stream:
             return answer
@@ -297,6 +304,41 @@ class AsyncStewrdClient(Identified):
                 "The http_async_client that was passed is closed.", advice="Pass one that is open."
             )
         return http
+
+
+async def _head(
+    sending: Coroutine[Any, Any, httpx.Response], seconds: float
+) -> httpx.Response | None:
+    """The response, its body unread; None if it has not come in time.
+
+    Not `asyncio.wait_for`: before Python 3.12 that swallows a cancellation that comes just as the
+    response does, and whoever cancelled would wait for ever.
+    """
+    task = asyncio.ensure_future(sending)
+    try:
+        await asyncio.wait({task}, timeout=None if math.isinf(seconds) else seconds)
+    except asyncio.CancelledError:
+        await _give_up(task)
+        raise
+    if task.done():
+        return task.result()
+    await _give_up(task)
+    return None
+
+
+async def _give_up(task: asyncio.Task[httpx.Response]) -> None:
+    """Cancel a request and see its end, however often the caller is cancelled meanwhile."""
+    task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as again:
+            cancelled = again
+    if not task.cancelled() and task.exception() is None:
+        await task.result().aclose()
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _bytes_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:

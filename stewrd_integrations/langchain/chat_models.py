@@ -21,6 +21,7 @@ from pydantic import model_validator
 from typing_extensions import override
 
 from ..errors import ConfigurationError
+from ..offers import CHOICES, Offer, ToolChoice, offer_of
 from ..runtime import PER_CALL, Explanation, refuse_unknown
 from ..sessions.call import Call
 from ..stamps import Stamp, addressed
@@ -30,7 +31,7 @@ from .errors import both_families
 from .messages import MODEL_NAME, PROVIDER, from_langchain, to_chunk, to_message
 from .stamps import of as stamps_of
 from .structured import DEMAND, Method, form_of, structured
-from .tool_calling import CHOICES, Bindable, Offer, ToolChoice, bound, offer_of
+from .tool_calling import Bindable, bound
 
 # Keyword arguments that core adds to a call for itself.
 FORMAT = "ls_structured_output_format"

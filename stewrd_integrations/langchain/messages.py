@@ -21,11 +21,11 @@ from langchain_core.messages import (
 from langchain_core.messages.tool import tool_call, tool_call_chunk
 
 from ..errors import InvalidInputError
+from ..offers import Offer
 from ..runtime import metadata
 from ..sessions.call import Outcome
 from ..types import Event, File, Message, Role, Token, ToolCall, ToolEnd, ToolStart
 from .files import Unusable, distinct, file_of
-from .tool_calling import Offer
 
 MODEL_NAME = "stewrd-agent"
 NO_OFFER = Offer()

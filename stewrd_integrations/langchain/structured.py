@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
@@ -26,9 +26,13 @@ from pydantic.v1 import ValidationError as OldValidationError
 
 from ..errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
 Method: TypeAlias = Literal["function_calling", "json_schema", "json_mode"]
 METHODS: tuple[Method, ...] = ("function_calling", "json_schema", "json_mode")
 DEMAND = "Answer with JSON only that matches this JSON Schema: "
+_IN_PLACE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else"})
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL)
 
 
@@ -87,9 +91,7 @@ class Form:
                 return _validate(self.schema, value)
             except (ValidationError, OldValidationError) as error:
                 raise OutputParserException(str(error), llm_output=told) from error
-        from jsonschema import Draft202012Validator  # noqa: PLC0415 - imports take their time
-
-        found = next(Draft202012Validator(self.json_schema).iter_errors(value), None)
+        found = next(_validator(self.json_schema).iter_errors(value), None)
         if found is not None:
             raise OutputParserException(f"{found.json_path}: {found.message}", llm_output=told)
         return value
@@ -114,13 +116,73 @@ def _is_pydantic(schema: dict[str, Any] | type) -> bool:
     return isinstance(schema, type) and is_basemodel_subclass(schema)
 
 
+def _validator(schema: Mapping[str, Any]) -> Validator:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - imports take their time
+    from referencing.jsonschema import EMPTY_REGISTRY  # noqa: PLC0415 - as above
+
+    # Without a registry of its own, jsonschema fetches what a schema refers to from the web.
+    return Draft202012Validator(schema, registry=EMPTY_REGISTRY)
+
+
 def _check_schema(schema: Mapping[str, Any]) -> None:
+    """Refuse a schema that no answer could be held against, before an answer is paid for."""
+    from referencing.jsonschema import DRAFT202012, EMPTY_REGISTRY  # noqa: PLC0415 - as above
+
+    _check_form(schema)
+    root = DRAFT202012.create_resource(schema)
+    todo = [(root, EMPTY_REGISTRY.resolver_with_root(root))]
+    told: set[str] = set()
+    while todo:
+        resource, resolver = todo.pop()
+        for target, its_resolver in _targets(resource.contents, resolver):
+            # A target need not stand where a schema is looked for, and so was not looked at.
+            if (text := json.dumps(target, sort_keys=True, default=str)) not in told:
+                told.add(text)
+                _check_form(target)
+                todo.append((DRAFT202012.create_resource(target), its_resolver))
+        _check_end(resource.contents, resolver, ())
+        todo += [(one, resolver.in_subresource(one)) for one in resource.subresources()]
+
+
+def _check_form(schema: Any) -> None:
     from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - as above
 
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise ValueError(f"{error.json_path}: {error.message}") from error
+
+
+def _targets(schema: Any, resolver: Any) -> list[tuple[Any, Any]]:
+    """What a schema refers to by itself, and how to go on from there."""
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415 - as above
+
+    targets = []
+    for keyword in ("$ref", "$dynamicRef"):
+        if isinstance(schema, Mapping) and keyword in schema:
+            try:
+                found = resolver.lookup(schema[keyword])
+            except Unresolvable as error:
+                raise ValueError(
+                    f"it refers to {schema[keyword]!r}, which is not in it, and nothing is fetched"
+                ) from error
+            targets.append((found.contents, found.resolver))
+    return targets
+
+
+def _check_end(schema: Any, resolver: Any, above: tuple[Any, ...]) -> None:
+    """Refuse a schema that leads back to itself without a step into what it describes."""
+    if not isinstance(schema, Mapping):
+        return
+    if any(schema is one for one in above):
+        raise ValueError("it refers to itself without an end")
+    above = (*above, schema)
+    for target, its_resolver in _targets(schema, resolver):
+        _check_end(target, its_resolver, above)
+    for keyword in _IN_PLACE & set(schema):
+        parts = schema[keyword]
+        for part in parts if isinstance(parts, list) else [parts]:
+            _check_end(part, resolver, above)
 
 
 def form_of(schema: dict[str, Any] | type, method: str, strict: bool | None) -> Form:
@@ -140,6 +202,8 @@ def form_of(schema: dict[str, Any] | type, method: str, strict: bool | None) -> 
         json_schema = convert_to_json_schema(schema, strict=strict)
         if not _is_pydantic(schema):
             _check_schema(json_schema)
+            if isinstance(schema, Mapping) and "title" in schema:
+                _check_schema(schema)  # of which not all needs to be in the other
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
             f"The schema can't be used: {error}",

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing, closing
 from typing import Any, Final
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    MessageRole,
+    ToolCallBlock,
+)
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
 
-from ..api.requests import check_tools
 from ..errors import InvalidInputError
 from ..offers import ToolChoice, offer_of
-from ..sessions.tools import legal_tools
+from ..runtime import check_offered
+from ..types import Tool
 
 ALONE: Final = "stewrd_stands_alone"
 """The keyword argument by which a call is known to stand alone where it begins later on."""
@@ -46,17 +54,28 @@ def prepared(
     Raises:
         InvalidInputError: A tool can't be offered, or the choice names none of them.
     """
-    if not tools:
-        return {"messages": list(messages)}
-    if required and choice in (None, "auto", False):
-        choice = "required"
     given: dict[str, Any] = {"tools": [_formatted(tool) for tool in tools]}
     if choice is not None:
         given["tool_choice"] = choice
-    if not parallel:
+    if tools and not parallel:
         given["parallel_tool_calls"] = False
-    check_tools(legal_tools(offer_of(given).tools))
-    return {"messages": list(messages), **given}
+    offer = offer_of(given)
+    if required and choice != "none" and offer.choice is None:
+        given["tool_choice"] = "required"
+        offer = offer_of(given)
+    _check(offer.tools)
+    return {"messages": list(messages), **(given if tools else {})}
+
+
+def _check(tools: Sequence[Tool]) -> None:
+    names = [tool.name for tool in tools]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidInputError(
+            f"Two tools have the name {twice[0]!r}.",
+            advice="Rename one of them: calls are dispatched by name.",
+        )
+    check_offered(tools)
 
 
 def _formatted(tool: BaseTool) -> dict[str, Any]:
@@ -115,6 +134,40 @@ def single(response: ChatResponse) -> ChatResponse:
     calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     if len(calls) < 2:
         return response
-    kept = [block for block in response.message.blocks if block not in calls[1:]]
+    others = {id(call) for call in calls[1:]}  # two equal calls are two all the same
+    kept = [block for block in response.message.blocks if id(block) not in others]
     message = response.message.model_copy(update={"blocks": kept})
+    return response.model_copy(update={"message": message})
+
+
+def formed(chunks: ChatResponseGen, *, parallel: bool) -> ChatResponseGen:
+    """A stream whose answer is a tool's arguments, as LlamaIndex's programs read it: its end.
+
+    Raises:
+        ValueError: The agent called no tool.
+    """
+    with closing(chunks):
+        for chunk in chunks:
+            last = chunk
+    yield _formed(last, parallel=parallel)
+
+
+async def aformed(chunks: ChatResponseAsyncGen, *, parallel: bool) -> ChatResponseAsyncGen:
+    """`formed` for the event loop."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            last = chunk
+    yield _formed(last, parallel=parallel)
+
+
+def _formed(response: ChatResponse, *, parallel: bool) -> ChatResponse:
+    selections(response, needed=True)
+    answer = (response if parallel else single(response)).message
+    # Programs look for calls in a stream here alone, and for a text else. Then they ask for
+    # `selections`.
+    told = {
+        **answer.additional_kwargs,
+        "tool_calls": [block for block in answer.blocks if isinstance(block, ToolCallBlock)],
+    }
+    message = answer.model_copy(update={"additional_kwargs": told})
     return response.model_copy(update={"message": message})

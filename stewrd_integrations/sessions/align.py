@@ -52,6 +52,16 @@ class Alignment:
         return self.outcome not in ("trimmed", "summarised")
 
     @property
+    def summaries(self) -> tuple[Fresh, ...]:
+        """What stands for the front that is gone: a summary, or nothing."""
+        return tuple(fresh for fresh in self.fresh if fresh.summary)
+
+    @property
+    def unsummarised(self) -> tuple[Fresh, ...]:
+        """What is new beside that."""
+        return tuple(fresh for fresh in self.fresh if not fresh.summary)
+
+    @property
     def continues(self) -> bool:
         """Whether the session may go on."""
         return self.outcome != "refused"

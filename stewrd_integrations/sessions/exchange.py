@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..errors import MalformedResponseError
+from ..errors import APIStatusError, MalformedResponseError
 from ..types import Done, Reply, Token, Usage
 from .call import Call, price
 from .digest import normalise
 from .effects import Emit, Flow, Receive, Send, Submit
 from .stop import Stop
-from .tools import framework_names
+from .tools import framework_names, own_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,17 @@ def exchange(
     ``hidden`` is for an answer that nobody is to see.
     """
     stop = Stop(call.stop)
-    if isinstance(send, Send) and send.stream:
-        yield send
-        reply, text, whole = yield from _pieces(stop, shown)
-    else:
-        reply = yield send
-        text, whole = stop.feed(reply.message) + stop.rest(), True
+    try:
+        if isinstance(send, Send) and send.stream:
+            yield send
+            reply, text, whole = yield from _pieces(stop, shown)
+        else:
+            reply = yield send
+            text, whole = stop.feed(reply.message) + stop.rest(), True
+    except APIStatusError as error:
+        error.message = own_names(error.message, call.tools)
+        error.args = (error.message,)
+        raise
     if send.session_id and reply.session_id not in (None, send.session_id):
         raise MalformedResponseError(
             "The answer says that it is of another session than the one that was asked.",

@@ -32,6 +32,9 @@ class Keeping:
 
     Attributes:
         rounds: Rounds of tools that the run of this turn has had.
+        known: It need not be noted any more that sessions take tools.
+        began: When the turn began (seconds since the epoch): if its conversation is forgotten
+            later than that, nothing that it leaves behind is to be found.
     """
 
     def __init__(self, keys: Keys) -> None:
@@ -40,6 +43,8 @@ class Keeping:
         self.history = keys.history
         self.policy = keys.policy
         self.rounds = 0
+        self.known = False
+        self.began = 0.0
 
     def remember(self, binding: Binding, answer: Answer, decision: Decision) -> Flow[Outcome]:
         """Put the binding back, now that the answer is complete, and release the name."""
@@ -65,6 +70,8 @@ class Keeping:
             # The session holds more than was shown, or waits for what can't be given to it.
             kept = replace(kept, session_id=None)
         yield Put(kept, DAY)
+        if session_id and answer.reply.tool_calls and not (self.rounds or self.known):
+            yield ChangeNote(self.keys.project_note, notes.tools_taken(now))
         outcome = self.outcome(answer, decision, session_id)
         yield from self._tell(outcome, kept)
         return outcome
@@ -95,7 +102,7 @@ class Keeping:
         said = _message_digest(digester, outcome.reply)
         pair = digester.roll(self.history.digests[-1], said)
         instructions = self.history.instructions_digest
-        change = notes.answered(self.call.ids.call, instructions, pair, session)
+        change = notes.answered(self.call.ids.call, instructions, pair, session, self.began)
         yield ChangeNote(self.keys.note, change)
 
     def remember_stateless(
@@ -106,6 +113,7 @@ class Keeping:
             id="",
             session_id=None,
             covered=Covered.of(self.keys.digester, self.history.digests),
+            sent_at=self.began,
             generation=binding.generation if binding else 0,
             opened=binding.opened if binding else (),
         )

@@ -21,6 +21,12 @@ LONGEST_HOLD = 300.0
 """Seconds, more than any call holds its name: what says more was written by a wrong clock."""
 
 FULL_REMEMBERED = 30.0
+DOUBTED = 600.0
+"""Seconds that one empty answer keeps tools off sessions: it may have been a slip (R11)."""
+
+TOOLS_REMEMBERED = 86_400.0
+"""Seconds that it is remembered for sure whether sessions take tools."""
+
 FAILED = "failed"
 """Stands in a note that could not be read or written."""
 
@@ -101,10 +107,13 @@ def _learn(note: NoteState, arrival: Arrival) -> NoteState:
     return {**note, "side": side[-KEPT_ANSWERS:]}
 
 
-def answered(call: str, instructions: str, pair: str, session: NoteState | None) -> Change:
+def answered(
+    call: str, instructions: str, pair: str, session: NoteState | None, began: float
+) -> Change:
     """A call ended well: remember its answer, release the name, tell of its session.
 
-    ``session`` is None for calls that stay beside the conversation and leave that untouched.
+    ``session`` is None for calls that stay beside the conversation and leave that untouched. One
+    whose call ``began`` before the conversation was forgotten is not told of.
     """
 
     def change(note: NoteState) -> NoteState:
@@ -112,7 +121,8 @@ def answered(call: str, instructions: str, pair: str, session: NoteState | None)
         note = {**note, "answers": answers[-KEPT_ANSWERS:]}
         if session is None:
             return note
-        return {**_released(note, call), "session": session, "dropped": False}
+        told = {} if began < note.get("forgotten", 0.0) else session
+        return {**_released(note, call), "session": told, "dropped": False}
 
     return change
 
@@ -175,12 +185,61 @@ def seen_thread(call: str) -> Change:
 
 
 def refused(kind: str, until: float) -> Change:
-    """The project is refused something for a while: "plan", "full" or "tools"."""
+    """The project is refused something for a while: "plan" or "full"."""
 
     def change(note: NoteState) -> NoteState:
         return {**note, kind: until}
 
     return change
+
+
+def takes_tools(note: NoteState, now: float, lead: float = 0.0) -> bool:
+    """Whether a session of the project was seen to take tools, as known ``lead`` seconds hence."""
+    return bool(note.get("tools_ok", 0.0) > now + lead)
+
+
+def takes_no_tools(note: NoteState, now: float) -> bool:
+    """Whether tools are kept off the sessions of the project."""
+    return bool(note.get("tools", 0.0) > now)
+
+
+def tools_taken(now: float) -> Change:
+    """A session has asked for the outputs of tools: whatever was thought before was wrong."""
+
+    def change(note: NoteState) -> NoteState:
+        return {**_untold_of_tools(note), "tools_ok": now + TOOLS_REMEMBERED}
+
+    return change
+
+
+def tools_refused(now: float) -> Change:
+    """The API has said that a session takes no tools."""
+
+    def change(note: NoteState) -> NoteState:
+        return {**_untold_of_tools(note), "tools": now + TOOLS_REMEMBERED}
+
+    return change
+
+
+def tools_doubted(now: float) -> Change:
+    """A session gave an empty answer to a turn with tools.
+
+    The first time is a doubt of minutes, the next time one of a day. Where sessions were seen to
+    take tools it says nothing of them, and of several calls at once only one counts.
+    """
+
+    def change(note: NoteState) -> NoteState:
+        if takes_tools(note, now) or takes_no_tools(note, now):
+            return note
+        doubts = note.get("doubts", 0)
+        until = now + (TOOLS_REMEMBERED if doubts else DOUBTED)
+        return {**note, "tools": until, "doubts": doubts + 1}
+
+    return change
+
+
+def _untold_of_tools(note: NoteState) -> NoteState:
+    return {key: note[key] for key in note if key not in ("tools", "tools_ok", "doubts")}
 
 
 def pairs_of(digests: Sequence[str], shown: int, join: Callable[[str, str], str]) -> frozenset[str]:

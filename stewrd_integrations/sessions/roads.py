@@ -13,7 +13,7 @@ from ..errors import BadRequestError, EmptyAnswerError, NotFoundError
 from ..types import AgentRequest
 from . import notes, replay
 from .align import Alignment
-from .binding import DAY, Binding, Run
+from .binding import Binding, Run
 from .call import Outcome
 from .digest import Covered
 from .effects import (
@@ -37,10 +37,11 @@ from .keys import Keys
 from .opening import NoSeat, Seat, keep_spare, open_session, refresh
 from .speaking import changes_instructions, everything, the_rest
 from .speaking import decision as decision_of
-from .tools import Outputs, legal_tools
+from .tools import Outputs, legal_tools, was_one_too_many
 
 REPLAYED: dict[str, Turn] = {"rollover": "rolled_over", "expired": "recreated", "gone": "recreated"}
 GIVEN_BACK = "the run goes on with what its tools gave back"
+TOLD_LATER = "the next message tells it of the summary that was made meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,9 @@ class Roads(Keeping):
         answer = yield from self._attempt(send, binding, again=True)
         if isinstance(answer, Why):
             if answer.word in ("no tools", "no answer"):
-                kept = binding if answer.word == "no tools" else without_session(binding)
-                return (yield from self.apart(answer.reason, kept, learnt=True))
+                refused = answer.word == "no tools"
+                kept = binding if refused else without_session(binding)
+                return (yield from self.apart(answer.reason, kept, refused=refused))
             return (yield from self._elsewhere(answer, binding))
         yield from self._came_back(binding)
         replaced = binding.instructions_size if changed else 0
@@ -120,10 +122,12 @@ class Roads(Keeping):
         try:
             return (yield from exchange(send, self.call, self._shown, hidden=hidden))
         except BaseException as error:
-            why = self._without_tools(send, error)
+            why = yield from self._without_tools(send, error)
             if why is not None:
                 yield self._still_held(session_id, longer=False)
                 return why
+            if isinstance(send, Submit) and was_one_too_many(self.rounds, error):
+                return Why("run", "the run has had its rounds of tools")
             fate = verdict(
                 error,
                 shown=self._handed_out,
@@ -144,16 +148,23 @@ class Roads(Keeping):
             self.dropped = self.dropped or fate == "drop"
             raise
 
-    def _without_tools(self, send: Send | Submit, error: BaseException) -> Why | None:
-        """Whether an error shows that sessions take no tools, which nobody documents (R11)."""
+    def _without_tools(self, send: Send | Submit, error: BaseException) -> Flow[Why | None]:
+        """Whether an error shows that sessions take no tools, which nobody documents (R11).
+
+        An empty answer of one that was seen to take them is a failure like any other.
+        """
         if not self.call.tools or isinstance(send, Submit):
             return None
-        if isinstance(error, EmptyAnswerError):
-            self.dropped = True
-            return Why("no answer", "the session did not answer a turn with tools")
         if isinstance(error, BadRequestError) and error.code == "invalid_tools":
             return Why("no tools", "sessions of this project take no tools")
-        return None
+        if not isinstance(error, EmptyAnswerError):
+            return None
+        self.dropped = True
+        now = yield Now()
+        note = yield ChangeNote(self.keys.project_note, notes.tools_doubted(now))
+        if notes.takes_tools(note, now):
+            return None
+        return Why("no answer", "the session did not answer a turn with tools")
 
     def _still_held(self, session_id: str, *, longer: bool) -> Occupy:
         """The server may be at work on it yet: its idle time begins when that ends."""
@@ -213,7 +224,6 @@ class Roads(Keeping):
             yield ChangeNote(self.keys.note, notes.opened(why.word, now))
         generation = self._generation(binding) + 1
         decision = decision_of(self._kind(why), why.reason, speech, generation, 2)
-        sent_at = yield Now()
         send = self._send(speech, seat.session_id, decision)
         answer = yield from self._attempt(send, binding, again=again)
         if isinstance(answer, Why):
@@ -221,11 +231,11 @@ class Roads(Keeping):
                 return (yield from self.anew(answer, binding, again=False))
             if answer.word == "no tools":
                 unused = Binding("", seat.session_id, Covered(), generation=generation)
-                unused = replace(unused, sent_at=sent_at, opened=self._opened(why, binding, now))
+                unused = replace(unused, sent_at=self.began, opened=self._opened(why, binding, now))
                 unused = replace(unused, provisional=seat.provisional)
-                return (yield from self.apart(answer.reason, unused, learnt=True))
+                return (yield from self.apart(answer.reason, unused, refused=True))
             if answer.word == "no answer":
-                return (yield from self.apart(answer.reason, binding, learnt=True))
+                return (yield from self.apart(answer.reason, binding))
             # It can't have been idle: something is wrong with sessions. Its slot stays taken.
             full = notes.refused("full", now + notes.FULL_REMEMBERED)
             yield ChangeNote(self.keys.project_note, full)
@@ -240,7 +250,7 @@ class Roads(Keeping):
             covered=Covered.of(self.keys.digester, self.history.digests),
             used=2,
             held=len(self.history.messages) - speech.omitted + 1,
-            sent_at=sent_at,
+            sent_at=self.began,
             instructions=self.history.instructions_digest,
             instructions_size=len(self.history.instructions),
             generation=generation,
@@ -302,7 +312,8 @@ class Roads(Keeping):
         if used + 2 * task.then > limit:
             why = Why("rollover", f"the session is full ({binding.used} of {limit} messages)")
             return (yield from self.anew(why, binding))
-        decision = Decision("session", "continued", GIVEN_BACK, 0, (), binding.generation, used)
+        reason = f"{GIVEN_BACK}; {TOLD_LATER}" if alignment.summaries else GIVEN_BACK
+        decision = Decision("session", "continued", reason, 0, (), binding.generation, used)
         yield refresh(self.keys.project, str(binding.session_id), self.policy)
         send = self._submit(run, task, binding.session_id, decision)
         answer = yield from self._attempt(send, binding, again=True, hidden=task.then)
@@ -314,16 +325,15 @@ class Roads(Keeping):
         # No word says that outputs keep a session from being idle, so `sent_at` stays.
         # Nor does any word say what a session keeps of a run: nothing is put before its end.
         heard = replace(binding, used=used, run=None, provisional=False, held=0)
+        told, unheard = len(task.outputs), alignment.unsummarised
+        digests = [self.history.digests[fresh.index] for fresh in unheard[:told]]
+        # A summary can't be said beside outputs. It is not covered, so the next message tells it.
+        heard = replace(heard, covered=binding.covered.extended(self.keys.digester, digests))
         if not task.then:
-            plain = binding.plain and alignment.heard_no_more
-            heard = replace(heard, covered=alignment.covered, plain=plain)
+            heard = replace(heard, plain=binding.plain and alignment.heard_no_more)
             return (yield from self.remember(heard, answer, decision))
-        told = len(task.outputs)
-        digests = [self.history.digests[fresh.index] for fresh in alignment.fresh[:told]]
-        covered = binding.covered.extended(self.keys.digester, digests)
-        heard = replace(heard, covered=covered, plain=False)
-        rest = replace(alignment, fresh=alignment.fresh[told:])
-        return (yield from self.carry_on(heard, rest, now))
+        rest = replace(alignment, fresh=alignment.summaries + unheard[told:])
+        return (yield from self.carry_on(replace(heard, plain=False), rest, now))
 
     def _submit(
         self, run: Run, task: Outputs, session_id: str | None, decision: Decision
@@ -341,17 +351,20 @@ class Roads(Keeping):
             )
         except BaseException as error:
             fate = verdict(error, shown=self._handed_out, retry_on_compute_error=False)
-            if fate != "gone":
+            if fate != "gone" and not was_one_too_many(run.rounds, error):
                 yield put_back(self.keys, binding if fate == "keep" else rest)
                 raise
         else:
             return (yield from self.remember_apart(rest, answer, decision))
         return (yield from self.apart("the run was gone before its tools had ended", rest))
 
-    def apart(self, reason: str, binding: Binding | None, *, learnt: bool = False) -> Flow[Outcome]:
+    def apart(
+        self, reason: str, binding: Binding | None, *, refused: bool = False
+    ) -> Flow[Outcome]:
         """Ask the agent beside the session, which hears of it with the next message (R11).
 
-        ``learnt`` says that this very turn has shown that sessions take no tools.
+        ``refused`` says that a session has just refused these tools: if the agent takes them,
+        it is sessions that do not.
         """
         try:
             speech = yield from everything(self.keys)
@@ -361,9 +374,9 @@ class Roads(Keeping):
             if binding is not None and binding.keys:
                 yield put_back(self.keys, binding)
             raise
-        if learnt:
+        if refused:
             now = yield Now()
-            yield ChangeNote(self.keys.project_note, notes.refused("tools", now + DAY))
+            yield ChangeNote(self.keys.project_note, notes.tools_refused(now))
         return (yield from self.remember_apart(binding, answer, decision))
 
 

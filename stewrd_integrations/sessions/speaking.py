@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..errors import InvalidInputError
 from ..types import Message
 from . import replay
@@ -12,26 +14,41 @@ from .effects import Decision, Flow, Summarise, Turn
 from .keys import Keys
 
 
-def check_budget(history: History, policy: Policy, demand: str = "") -> None:
+def check_budget(
+    history: History, policy: Policy, demand: str = "", outputs: Sequence[Message] = ()
+) -> None:
     """Refuse what is never cut, and would not fit into a replay.
+
+    Args:
+        history: The conversation.
+        policy: The user's options.
+        demand: What is asked of this very answer.
+        outputs: Calls of tools and their outputs, if no run waits for these: then they are
+            replayed like messages, and have no other limit than the API's if one does.
 
     Raises:
         InvalidInputError: The instructions and the current message alone pass the budget.
     """
     current = len(history.current.text) if history.current else 0
-    outputs = sum(replay.cost(message) for message in history.outputs)
-    size = current + outputs + len(history.instructions) + len(demand)
+    told = sum(replay.cost(message) for message in outputs)
+    size = current + told + len(history.instructions) + len(demand)
     if size > policy.replay_budget:
+        what = "the tool outputs to be replayed" if outputs else "the current message"
         raise InvalidInputError(
-            f"The instructions and the current message, or tool outputs, have {size:,} characters "
-            f"together, more than replay_budget={policy.replay_budget:,}.",
+            f"The instructions and {what} have {size:,} characters together, more than "
+            f"replay_budget={policy.replay_budget:,}.",
             advice="Shorten them, send long material as files, or raise replay_budget.",
         )
 
 
 def everything(keys: Keys) -> Flow[replay.Speech]:
-    """The replay: the newest messages that fit, after a word on the older ones."""
+    """The replay: the newest messages that fit, after a word on the older ones.
+
+    Raises:
+        InvalidInputError: What is never cut does not fit.
+    """
     history, policy = keys.history, keys.policy
+    check_budget(history, policy, keys.call.demand, history.outputs)
     tail: list[Message] = [history.current] if history.current else []
     budget = policy.replay_budget - len(history.instructions) - len(keys.call.demand)
     budget -= sum(len(message.text) for message in tail)

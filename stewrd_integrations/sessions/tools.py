@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
+from ..errors import BadRequestError
 from ..types import Message, Tool, ToolCall, ToolOutput
 from .align import Alignment
 from .binding import Run
@@ -19,6 +20,8 @@ LIFE = 295.0
 """Seconds that a run waits: the API's five minutes, less a little for the way."""
 
 ROUNDS = 10
+"""How often a run is given outputs."""
+
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_]")
 _LONGEST = 64
 
@@ -40,6 +43,16 @@ def framework_names(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> tuple[T
     """The calls under the names that the framework gave its tools."""
     names = {legal_name(tool.name): tool.name for tool in tools}
     return tuple(replace(call, name=names.get(call.name, call.name)) for call in calls)
+
+
+def own_names(text: str, tools: Sequence[Tool]) -> str:
+    """A text about tools with the names that their user gave them, in quotes."""
+    for tool in tools:
+        legal = legal_name(tool.name)
+        if legal != tool.name:
+            own = repr(tool.name).replace("\\", "\\\\")
+            text = re.sub(rf"(['\"]?)\b{legal}\b\1", own, text)
+    return text
 
 
 def offer(digester: Digester, call: Call, history: History) -> str:
@@ -84,7 +97,7 @@ def outputs_for(
         return "the outputs are not those of the calls that were asked for"
     if run.offered != offered:
         return "the tools or the instructions changed while tools ran"
-    if run.rounds >= ROUNDS:
+    if run.rounds > ROUNDS:
         return f"the run has had its {ROUNDS} rounds of tools"
     if now > run.deadline:
         return "the run was gone: its tools took more than five minutes"
@@ -92,12 +105,21 @@ def outputs_for(
     return Outputs(outputs, then=len(fresh) > len(given))
 
 
+def was_one_too_many(rounds: int, error: BaseException) -> bool:
+    """Whether a server that counts otherwise may have refused outputs as a round too many."""
+    refused = isinstance(error, BadRequestError) and error.code == "invalid_tool_outputs"
+    return refused and rounds >= ROUNDS
+
+
 def _since(run: Run, history: History, alignment: Alignment) -> list[Message] | None:
-    """What came after the calls; None if the run began under another history."""
-    if run.on_session or alignment.outcome == "trimmed":
-        if any(fresh.before is not None or fresh.summary for fresh in alignment.fresh):
+    """What came after the calls; None if the run began under another history.
+
+    A summary is passed over: the run has heard all that it stands for.
+    """
+    if run.on_session or not alignment.heard_no_more:
+        if any(fresh.before is not None for fresh in alignment.unsummarised):
             return None
-        return [history.messages[fresh.index] for fresh in alignment.fresh]
+        return [history.messages[fresh.index] for fresh in alignment.unsummarised]
     return list(history.messages[history.shown :]) if run.rolled == history.rolled else None
 
 

@@ -67,6 +67,7 @@ class _Turn:
     def run(self) -> Flow[Outcome]:
         if self.call.one_shot:
             return (yield from self.roads.stateless("a one-shot call"))
+        self.roads.began = yield Now()
         if self.call.sessions == "never":
             return (yield from self._without_sessions())
         if self.call.name is None:
@@ -76,8 +77,7 @@ class _Turn:
     # -- who is talking ----------------------------------------------------------------
 
     def _under_a_name(self) -> Flow[Outcome]:
-        now = yield Now()
-        arrival = self._arrival(now)
+        arrival = self._arrival(self.roads.began)
         try:
             self.roads.note = yield ChangeNote(self.keys.note, notes.arrive(arrival))
         except BaseException:  # it may have come about all the same
@@ -112,7 +112,7 @@ class _Turn:
     # -- which session has heard this --------------------------------------------------
 
     def _converse(self) -> Flow[Outcome]:
-        now = yield Now()
+        now = self.roads.began
         binding, alignment = yield from self._found()
         if binding is None:
             if (yield from self._sessions_take_no_tools(now)):
@@ -142,7 +142,8 @@ class _Turn:
         """The binding that aligns, unless it was in flight when the conversation was forgotten."""
         binding, alignment = yield from find(self.keys)
         forgotten = self.roads.note.get("forgotten", 0.0)
-        if binding is not None and binding.session_id and binding.sent_at < forgotten:
+        knows = binding is not None and (binding.session_id or binding.run)
+        if binding is not None and knows and binding.sent_at < forgotten:
             return None, Alignment("refused", "the conversation was cleared since")
         return binding, alignment
 
@@ -186,15 +187,18 @@ class _Turn:
         if not self.call.tools:
             return False
         note = yield ReadNote(self.keys.project_note)
-        return bool(note.get("tools", 0.0) > now)
+        self.roads.known = notes.takes_tools(note, now, notes.TOOLS_REMEMBERED / 2)
+        return notes.takes_no_tools(note, now)
 
     def _without_sessions(self) -> Flow[Outcome]:
         """Stateless as the user wishes; a run of tools goes on all the same."""
         reason = 'sessions="never"'
         if not self.call.tools:
             return (yield from self.roads.stateless(reason))
-        now = yield Now()
-        binding, alignment = yield from find(self.keys)
+        now = self.roads.began
+        if self.call.name is not None:
+            self.roads.note = yield ReadNote(self.keys.note)
+        binding, alignment = yield from self._found()
         if binding is not None and binding.session_id is not None:
             yield put_back(self.keys, binding)
             binding = None

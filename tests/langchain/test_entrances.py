@@ -14,7 +14,7 @@ from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import InvalidInputError
 from stewrd_integrations.langchain import ChatStewrd
 from stewrd_integrations.langchain.entrances import lifted
-from stewrd_integrations.langchain.tool_calling import Offer
+from stewrd_integrations.offers import Offer
 
 from . import entrances
 from .conftest import heard, roads

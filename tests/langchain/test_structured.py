@@ -156,6 +156,75 @@ def test_a_schema_that_is_none_is_told_before_anything_is_sent(
     assert stewrd.requests == []
 
 
+def holding(part: Any, **more: Any) -> dict[str, Any]:
+    """A schema of an object with one property of this form."""
+    return {"title": "x", "type": "object", "properties": {"a": part, "b": {"enum": [1]}}, **more}
+
+
+ENDLESS = [
+    holding({"$ref": "#/properties/a"}),
+    holding({"$ref": "#/$defs/p"}, **{"$defs": {"p": {"anyOf": [{"$ref": "#/properties/a"}]}}}),
+    holding({}, allOf=[{"$ref": "#"}]),
+]
+DANGLING = [
+    holding({"$ref": "#/$defs/Missing"}),
+    holding({"$ref": "#missing"}),
+    holding({"$dynamicRef": "#missing"}),
+    holding({"items": {"anyOf": [{"$ref": "other.json"}]}}),
+    holding({"$ref": "#/aside/p"}, aside={"p": {"items": {"$ref": "#/$defs/Missing"}}}),
+    holding({"$ref": "HERE/schema.json"}),
+]
+MALFORMED = [
+    holding({"$ref": "#/aside/p"}, aside={"p": {"type": "strng"}}),
+    holding({"$ref": "#/properties/b/enum"}),
+    holding({"$ref": 3}),
+    {**holding({}), "type": "strng"},
+    {"title": "x", "type": "strng"},
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [(one, "refers to itself") for one in ENDLESS]
+    + [(one, "refers to .*(issing|json)") for one in DANGLING]
+    + [(one, "schema can't be used") for one in MALFORMED],
+)
+def test_what_no_answer_can_be_held_against_is_told_before_anything_is_sent(
+    stewrd: Emulator, model: ChatStewrd, method: Any, schema: Any, told: str
+) -> None:
+    schema = json.loads(json.dumps(schema).replace("HERE", stewrd.url))
+    with pytest.raises(ConfigurationError, match=told) as raised:
+        model.with_structured_output(schema, method=method)
+    assert isinstance(raised.value, ValueError)
+    assert stewrd.requests == [], "neither asked nor fetched"
+
+
+NODE: dict[str, Any] = {
+    "title": "node",
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "next": {"$ref": "#/$defs/node"}},
+    "$defs": {
+        "node": {"anyOf": [{"type": "null"}, {"$ref": "#/definitions/full"}]},
+    },
+    "definitions": {
+        "full": {"$anchor": "full", "properties": {"next": {"$ref": "#full"}}, "required": ["next"]}
+    },
+}
+
+
+ENDS, LACKS = '{"name": "a", "next": {"next": null}}', '{"name": "a", "next": {"next": {}}}'
+
+
+@pytest.mark.parametrize("method", IN_WORDS)
+@on({"script": (ENDS, LACKS, LACKS)})
+def test_references_that_end_are_followed(stewrd: Emulator, model: ChatStewrd, method: Any) -> None:
+    form = model.with_structured_output(NODE, method=method)
+    assert form.invoke(TEXT) == json.loads(ENDS)
+    with pytest.raises(OutputParserException, match="next"):
+        form.invoke(TEXT)
+
+
 def test_an_unknown_method(model: ChatStewrd) -> None:
     with pytest.raises(ConfigurationError, match="Use one of function_calling"):
         model.with_structured_output(Person, method="xml")  # type: ignore[arg-type]

@@ -21,8 +21,9 @@ from pydantic.v1 import Field as OldField
 from typing_extensions import TypedDict
 
 from stewrd_integrations.emulator import Answer, Call, Emulator
-from stewrd_integrations.errors import InvalidInputError
+from stewrd_integrations.errors import BadRequestError, InvalidInputError
 from stewrd_integrations.langchain import ChatStewrd
+from stewrd_integrations.sessions.tools import legal_name
 
 from .conftest import roads
 from .entrances import BATCHES, DIRECT, Say
@@ -205,6 +206,38 @@ def test_a_tool_that_the_api_would_refuse_is_named_when_bound(
     with pytest.raises(InvalidInputError, match=told):
         model.bind_tools(tools)
     assert stewrd.requests == []
+
+
+ODD = "погода, \"now\" 'n' later?"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"description": "d" * 1025}, {"parameters": {"type": "array"}}]
+)
+@pytest.mark.parametrize("bound", [True, False])
+def test_errors_name_a_tool_as_its_user_does(
+    stewrd: Emulator, model: ChatStewrd, changes: Any, bound: bool
+) -> None:
+    odd = sized(name=ODD, **changes)
+    with pytest.raises(InvalidInputError) as raised:
+        if bound:
+            model.bind_tools([odd])
+        else:
+            model.invoke("hi", tools=[{"type": "function", "function": odd}])
+    assert repr(ODD) in str(raised.value) and legal_name(ODD) not in str(raised.value)
+    assert stewrd.requests == []
+
+
+@on({**TAKING, "script": ("a", "b")})
+def test_the_apis_own_errors_name_it_so_too(stewrd: Emulator, model: ChatStewrd) -> None:
+    told = f"The tool '{legal_name(ODD)}' is wrong, and {legal_name(ODD)} must not be."
+    for road in ("message", "agent"):
+        stewrd.fail_next("error", on=road, status=400, code="invalid_tools", message=told)
+    with pytest.raises(BadRequestError) as raised:
+        model.bind_tools([sized(name=ODD)]).invoke("hi")
+    wanted = f"The tool {ODD!r} is wrong, and {ODD!r} must not be."
+    assert wanted in str(raised.value) and wanted in raised.value.args[0]
+    assert legal_name(ODD) not in repr(raised.value)
 
 
 @pytest.mark.parametrize("tools", [1, "add", {"name": "add"}, ["add"], [FUNCTION]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from langchain_core.messages import (
 )
 
 from stewrd_integrations import StewrdError
-from stewrd_integrations.emulator import Call, Emulator
-from stewrd_integrations.errors import InvalidInputError
+from stewrd_integrations.emulator import Answer, Call, Context, Emulator
+from stewrd_integrations.errors import EmptyAnswerError, InvalidInputError
 from stewrd_integrations.langchain import ChatStewrd
 
 from .conftest import heard, roads
@@ -91,6 +92,79 @@ def test_an_output_that_can_not_be_sent(stewrd: Emulator, model: ChatStewrd) -> 
     assert outputs(stewrd) == []
     bound.invoke([*messages, *given_back(messages[-1], "x" * 50_000)])
     assert len(outputs(stewrd)) == 1, "the run waits on"
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+@on(TAKING, *NOT_TAKING)
+async def test_outputs_for_a_run_have_no_other_limit_than_the_apis(
+    stewrd: Emulator, model: ChatStewrd, way: str
+) -> None:
+    bound = model.bind_tools(TOOLS)
+    messages = asked(bound, "get_weather(Oslo) and add_numbers(1, 2)", conversation_id="c")
+    messages += given_back(messages[-1], "x" * 90_000, "y" * 90_000)
+    if way == "invoke":
+        bound.invoke(messages, conversation_id="c")
+    else:
+        await bound.ainvoke(messages, conversation_id="c")
+    ((first, second),) = outputs(stewrd)
+    assert (first["output"], second["output"]) == ("x" * 90_000, "y" * 90_000)
+
+
+@on(TAKING, *NOT_TAKING)
+def test_outputs_that_are_told_as_messages_have_to_fit_into_one(
+    stewrd: Emulator, make: Make
+) -> None:
+    bound = make().bind_tools(TOOLS)
+    messages = asked(bound, "get_weather(Oslo) and add_numbers(1, 2)", conversation_id="c")
+    messages += given_back(messages[-1], "x" * 90_000, "y" * 90_000)
+    stewrd.advance(301)
+    before = charged(stewrd)
+    with pytest.raises(InvalidInputError, match="tool outputs to be replayed") as raised:
+        bound.invoke(messages, conversation_id="c")
+    assert (raised.value.charged, charged(stewrd)) == ("no", before)
+    more = make(replay_budget=200_000).bind_tools(TOOLS)
+    more.invoke(messages, conversation_id="c")
+    assert [len(text) for role, text in said(stewrd) if role == "tool"] == [90_000] * 2
+
+
+def counting(context: Context) -> str | Answer:
+    """Calls a tool twelve times."""
+    had = len(context.results)
+    return Answer(calls=[Call("add_numbers", {"a": had, "b": 1})]) if had < 12 else "12 times"
+
+
+@on({**TAKING, "agent": counting}, {**NOT_TAKING[1], "agent": counting})
+def test_a_run_is_given_outputs_ten_times(stewrd: Emulator, model: ChatStewrd) -> None:
+    bound = model.bind_tools(TOOLS)
+    messages: list[BaseMessage] = [HumanMessage("Count.")]
+    while not isinstance(messages[-1], AIMessage) or messages[-1].tool_calls:
+        if isinstance(messages[-1], AIMessage):
+            messages += given_back(messages[-1], f"{len(messages)}")
+        messages.append(bound.invoke(messages, conversation_id="c"))
+    assert messages[-1].text == "12 times" and stewrd.refused == []
+    asked_anew = len([run for run in stewrd.runs if not run.round])
+    assert max(run.round for run in stewrd.runs) == 10 and len(outputs(stewrd)) == 11
+    assert asked_anew == 2 + (stewrd.settings.session_tools == "empty")
+
+
+@on(TAKING)
+def test_an_empty_answer_takes_no_tools_off_sessions_that_take_them(
+    stewrd: Emulator, model: ChatStewrd
+) -> None:
+    bound = model.bind_tools(TOOLS)
+    messages = asked(bound, "add_numbers(1, 2)", conversation_id="a")
+    before = charged(stewrd)
+    usual = stewrd.world.settings
+    stewrd.world.settings = replace(usual, session_tools="empty")
+    with pytest.raises(EmptyAnswerError) as raised:
+        bound.invoke("add_numbers(3, 4)", conversation_id="b")
+    stewrd.world.settings = usual
+    assert (raised.value.charged, charged(stewrd)) == ("likely", before + 1)
+    messages += given_back(messages[-1], "3")
+    messages.append(bound.invoke(messages, conversation_id="a"))
+    bound.invoke([*messages, HumanMessage("add_numbers(5, 6)")], conversation_id="a")
+    bound.invoke("add_numbers(3, 4)", conversation_id="c")
+    assert set(roads(stewrd)) == {"session"}
 
 
 @on(TAKING, *NOT_TAKING)

@@ -36,7 +36,7 @@ def test_only_the_holder_releases() -> None:
 def told(*answers: tuple[str, str]) -> dict[str, Any]:
     note: dict[str, Any] = {}
     for instructions, pair in answers:
-        note = notes.answered("c", instructions, pair, None)(note)
+        note = notes.answered("c", instructions, pair, None, 1.0)(note)
     return note
 
 
@@ -58,7 +58,7 @@ def test_the_same_instructions_again_do_not() -> None:
 
 def test_an_answer_at_its_place_unlearns() -> None:
     note = notes.arrive(arrival("c", pairs={"p2"}))(told((SIDE, "p1"), (MAIN, "p2")))
-    note = notes.answered("c", SIDE, "p3", None)(note)
+    note = notes.answered("c", SIDE, "p3", None, 1.0)(note)
     note = notes.arrive(arrival("c", SIDE, pairs={"p2", "p3"}))(note)
     assert not notes.is_side_call(note, SIDE)
     assert notes.holds(note, arrival("c"))
@@ -79,6 +79,6 @@ def test_notes_stay_small_and_are_json() -> None:
     note: dict[str, Any] = {}
     for number in range(200):
         note = notes.opened("lost", 1.0)(note)
-        note = notes.answered("c", f"i{number}", f"p{number}", {"used": 2})(note)
+        note = notes.answered("c", f"i{number}", f"p{number}", {"used": 2}, 1.0)(note)
         note = notes.arrive(arrival("c", pairs={f"p{number}"}))(note)
     assert len(json.dumps(note)) < 2_000

@@ -24,6 +24,7 @@ from stewrd_integrations.sessions.tools import (
     offer,
     output_text,
     outputs_for,
+    own_names,
 )
 from stewrd_integrations.types import File, Message, Tool, ToolCall, ToolOutput
 
@@ -101,6 +102,14 @@ def test_a_call_of_nobodys_tool_keeps_its_name() -> None:
     assert back == ToolCall("c", "made_up", {"a": 1})
 
 
+@pytest.mark.parametrize("name", ["get-weather", "it's", 'a "b"', "a\\1b", "погода", "a\nb"])
+def test_a_text_about_tools_names_them_as_their_user_does(name: str) -> None:
+    tools, legal = [Tool(name, "", SCHEMA), Tool("add", "", SCHEMA)], legal_name(name)
+    for quoted in (legal, f"'{legal}'", f'"{legal}"'):
+        assert own_names(f"of {quoted} and 'add'.", tools) == f"of {name!r} and 'add'."
+    assert own_names(f"{legal}2", tools) == f"{legal}2"
+
+
 # -- what a run began under ------------------------------------------------------------
 
 
@@ -172,7 +181,7 @@ def test_what_was_put_in_before_the_calls_is_not_heard_by_the_run() -> None:
     after = outputs("c1", "c2")
     places = (Fresh(2), Fresh(3))
     assert "before the calls" in str(task(after, fresh=(Fresh(0, before=1), *places)))
-    assert "before the calls" in str(task(after, fresh=(Fresh(0, 1, summary=True), *places)))
+    assert "before the calls" in str(task(after, fresh=(Fresh(0, before=0), *places)))
     other = run(on_session=False, rolled="another history")
     assert "before the calls" in str(task(after, other))
 
@@ -180,6 +189,16 @@ def test_what_was_put_in_before_the_calls_is_not_heard_by_the_run() -> None:
 def test_a_run_without_a_session_survives_a_trim() -> None:
     trimmed = run(on_session=False, rolled="of a longer history")
     assert isinstance(task(outputs("c1", "c2"), trimmed, outcome="trimmed"), Outputs)
+
+
+@pytest.mark.parametrize("on_session", [True, False])
+def test_what_a_summary_stands_for_was_heard(on_session: bool) -> None:
+    waits = run(on_session=on_session, rolled="of a longer history")
+    fresh = (Fresh(0, 1, summary=True), Fresh(2), Fresh(3))
+    given = task(outputs("c1", "c2"), waits, outcome="summarised", fresh=fresh)
+    assert isinstance(given, Outputs)
+    assert [one.tool_call_id for one in given.outputs] == ["c1", "c2"]
+    assert not given.then
 
 
 def test_another_offer_in_the_midst() -> None:
@@ -193,8 +212,8 @@ def test_the_last_second_and_the_one_after() -> None:
 
 
 def test_the_last_round_and_the_one_after() -> None:
-    assert isinstance(task(outputs("c1", "c2"), run(rounds=ROUNDS - 1)), Outputs)
-    assert "rounds" in str(task(outputs("c1", "c2"), run(rounds=ROUNDS)))
+    assert isinstance(task(outputs("c1", "c2"), run(rounds=ROUNDS)), Outputs)
+    assert "rounds" in str(task(outputs("c1", "c2"), run(rounds=ROUNDS + 1)))
 
 
 # -- texts -----------------------------------------------------------------------------

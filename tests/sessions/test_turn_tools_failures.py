@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stewrd_integrations import errors
+from stewrd_integrations.sessions.tools import legal_name
 from tests.sessions.tooling import (
     by_our_clock,
     clean,
@@ -17,6 +18,7 @@ from tests.sessions.tooling import (
     opened,
     paths,
     scripted,
+    tool,
     without_a_word,
     workshop,
 )
@@ -275,6 +277,16 @@ def test_a_server_that_is_down(stage: Stage, details: dict[str, Any]) -> None:
             work.step()
     work.step()
     assert stage.runs[-1].session_id != "id-1"
+
+
+@pytest.mark.parametrize("way", ["plain", "stream"])
+def test_an_error_of_the_api_names_a_tool_as_its_user_does(stage: Stage, way: str) -> None:
+    work = workshop(stage, tools=(tool("get-weather"),), way=way)
+    message = f"The tool '{legal_name('get-weather')}' is wrong."
+    stage.fail_next("error", on="send", status=400, code="invalid_body", message=message)
+    with pytest.raises(errors.BadRequestError, match="tool 'get-weather' is") as caught:
+        work.ask("hello")
+    assert legal_name("get-weather") not in f"{caught.value!r} {caught.value}"
 
 
 # -- the store fails -------------------------------------------------------------------

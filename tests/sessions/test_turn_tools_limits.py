@@ -21,7 +21,6 @@ from tests.sessions.tooling import (
     paths,
     scripted,
     tool,
-    without_a_word,
     words_heard,
     words_of,
     workshop,
@@ -117,43 +116,6 @@ def test_a_run_that_meets_the_cap_is_replayed_elsewhere() -> None:
     clean(stage)
 
 
-@pytest.mark.parametrize("rule", ["invalid_tool_outputs", "context_expired", "compute_error"])
-@pytest.mark.parametrize("session_tools", MODES)
-def test_more_rounds_than_a_run_has(rule: str, session_tools: str) -> None:
-    stage = scripted(session_tools=session_tools, over_rounds=rule, rate_limit=None)
-    work = workshop(stage)
-    work.talk("do " + "; ".join(["add"] * 23))
-    assert [one.code for one in stage.world.refused] == ["invalid_tools"] * (
-        session_tools == "refused"
-    )
-    assert max(run.round for run in stage.runs) == 9
-    assert stage.world.settings.credits - stage.world.credits <= 3
-
-
-def test_rounds_are_counted_anew_for_a_new_run(stage: Stage) -> None:
-    work = workshop(stage)
-    work.ask("do " + "; ".join(["add"] * 11))
-    for _ in range(5):
-        work.give()
-        work.step()
-    without_a_word(stage)
-    work.finish()
-    # The run that was gone had five rounds; the one in its place does all the others.
-    assert stage.world.settings.credits - stage.world.credits == 2
-
-
-def test_the_rounds_of_a_hidden_answer_are_not_those_of_the_next_run(stage: Stage) -> None:
-    work = in_the_midst(stage, "do " + "; ".join(["add"] * 5), check=False)
-    while len([m for m in work.messages if m.role == "tool"]) < 5:
-        work.step()
-        work.give()
-    work.user("do " + "; ".join(["sub"] * 9))
-    work.step()
-    before = stage.world.credits
-    work.finish()
-    assert stage.world.credits == before
-
-
 # -- limits, before anything is sent ---------------------------------------------------
 
 
@@ -185,6 +147,65 @@ def test_an_output_that_is_too_long(stage: Stage, text: str) -> None:
     work.messages[-1] = Message("tool", "shorter", tool_call_id=call_id)
     work.step()
     assert paths(stage)[-1] == "tool-outputs"
+
+
+def large(work: Any, size: int = 60_000) -> None:
+    """Every output that the list ends in, made large."""
+    for place, message in enumerate(work.messages):
+        if message.role == "tool" and len(message.text) < size:
+            work.messages[place] = replace(message, text=f"{place}" + "x" * size)
+
+
+@pytest.mark.parametrize("session_tools", [*MODES, "empty"])
+@pytest.mark.parametrize("way", ["plain", "stream"])
+def test_outputs_for_a_run_that_waits_need_no_room_in_a_replay(
+    session_tools: str, way: str
+) -> None:
+    stage = scripted(session_tools=session_tools)
+    work = workshop(stage, way=way)
+    work.talk("hello")
+    work.ask("do add, mul; sub, add")
+    work.give()
+    large(work)
+    work.step()
+    assert paths(stage)[-1] == "tool-outputs"
+    work.give()
+    large(work)
+    assert "x" * 60_000 in work.explain().text
+    work.step()
+    assert paths(stage)[-1] == "tool-outputs"
+    assert stage.world.settings.credits - stage.world.credits == 2 + (session_tools == "empty")
+
+
+@pytest.mark.parametrize("gone", [by_our_clock, lambda stage: stage.world.expire_run()])
+@pytest.mark.parametrize("session_tools", MODES)
+def test_outputs_that_must_be_replayed_must_fit(gone: Any, session_tools: str) -> None:
+    stage = scripted(session_tools=session_tools)
+    work = workshop(stage)
+    work.talk("hello")
+    work.ask("do add, mul")
+    work.give()
+    large(work)
+    gone(stage)
+    for _ in range(2):
+        before = stage.world.credits
+        with pytest.raises(errors.InvalidInputError, match="replay_budget=100,000") as caught:
+            work.step()
+        assert (stage.world.credits, caught.value.charged) == (before, "no")
+    work.model = stage.model(replay_budget=200_000)
+    work.step()
+    assert paths(stage)[-1] in ("messages", "agent")
+    assert stage.sent()[-1].count("x" * 60_000) == 2
+
+
+def test_outputs_that_nothing_waits_for_must_fit(stage: Stage) -> None:
+    work = in_the_midst(stage)
+    work.model = stage.model(store=Stage.make().store)
+    large(work)
+    before = len(stage.requests)
+    with pytest.raises(errors.InvalidInputError, match="replay_budget"):
+        work.step()
+    assert len(stage.requests) == before
 
 
 def test_an_output_without_an_id(stage: Stage) -> None:
