@@ -187,6 +187,25 @@ SHOWN = {
         r"Agent  Your name is Ada\.",
         r"You have sent me 2 messages",
     ],
+    "llama_index_agent.py": [
+        r"Calls  get_weather \{'city': 'Rome'\}",
+        r"\(continued, then continued: the run goes on with what its tools gave back; credits: 1\)",
+        r"Agent  The tool add_numbers answered: 42",
+        r"Agent  Your name is Ada\.",
+        r"Kept: 13 messages, and a session of 13 messages\.",
+    ],
+    "llama_index_chat.py": [
+        r"bo: session 1 holds 2 messages",
+        r"ada: session 1 holds 4 messages, has room for 46",
+        r"You have sent me 3 messages.*ada: session 2 holds 2 messages",
+        r"You have not told me your name\.",
+    ],
+    "llama_index_rag.py": [
+        r"Agent  The refund period is 30 days from delivery\.",
+        r"Agent  The delivery time is two working days inside the country\.",
+        r"Agent  Your name is Ada\.",
+        r"on 1 session\.",
+    ],
     "message_history.py": [
         r"session 1 holds 4 messages, has room for 46",
         r"recreated; session 2 holds 2 messages",
