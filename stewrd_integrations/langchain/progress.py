@@ -13,8 +13,9 @@ from langchain_core.callbacks import (
     CallbackManagerForToolRun,
 )
 
+from ..asking import progress
 from ..sessions.call import Outcome
-from ..types import Event, ToolEnd, ToolStart
+from ..types import Event
 
 PROGRESS: Final = "stewrd_progress"
 """The name of the custom events."""
@@ -58,14 +59,8 @@ class Progress:
             await manager.on_custom_event(PROGRESS, told, self._run_id)
 
     def _told(self, item: Event | Outcome) -> dict[str, Any] | None:
-        match item:
-            case ToolStart(tool, text):
-                told = {"type": "tool_start", "tool": tool, "message": text, "by": self._by}
-            case ToolEnd(tool):
-                told = {"type": "tool_end", "tool": tool, "message": None, "by": self._by}
-            case _:
-                return None
-        if self._graph:
+        told = progress(item, self._by)
+        if told and self._graph:
             self._graph({PROGRESS: told})
         return told
 

@@ -10,8 +10,13 @@ from typing import Any
 from langchain_core.messages import AIMessage, ToolMessage
 
 from ..api import downloads
-from ..errors import InvalidInputError
+from ..asking import files_of
 from ..types import File
+
+ADVICE = (
+    "Pass the ToolMessage or the artifact of a StewrdTool that did not fail, or a message of "
+    "ChatStewrd."
+)
 
 
 def save_files(
@@ -65,12 +70,4 @@ def _files(answer: object) -> list[File]:
             facts = answer.response_metadata.get("stewrd")
         case _:
             facts = answer
-    match facts:
-        case {"files": [*files]}:
-            return [File(file["name"], file["content"], file["url"]) for file in files]
-        case _:
-            raise InvalidInputError(
-                "There is no answer of Stewrd to take files from.",
-                advice="Pass the ToolMessage or the artifact of a StewrdTool that did not fail, "
-                "or a message of ChatStewrd.",
-            )
+    return files_of(facts, advice=ADVICE)

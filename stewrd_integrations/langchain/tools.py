@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import aclosing, closing, contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import HumanMessage
 from langchain_core.tools import ArgsSchema, BaseTool, BaseToolkit, ToolException
 from pydantic import Field, PrivateAttr, ValidationError
-from typing_extensions import Self, TypedDict, Unpack, override
+from typing_extensions import Self, Unpack, override
 
 from ..api.credentials import ApiKey
-from ..errors import ConfigurationError, InvalidInputError, StewrdError, StoreError
-from ..runtime import Options, Runtime, checked_who
-from ..runtime import metadata as facts_of
-from ..sessions.call import Call, Outcome
-from ..types import CAPABILITIES
-from .capabilities import Question, TextFile, description_of, name_of
+from ..asking import Asker, ToolOptions, artifact, checked, content, failure, user_message
+from ..capabilities import Question, TextFile, description_of, name_of, wrong_arguments
+from ..errors import StewrdError
+from ..runtime import Options, Runtime
+from ..sessions.call import Outcome
+from ..types import CAPABILITIES, Message
 from .history import StewrdChatMessageHistory
 from .messages import from_langchain, to_message
 from .progress import Progress
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Mapping
 
     from pydantic.v1 import ValidationError as ValidationErrorV1
-
-    from ..api.credentials import KeySource
-    from ..stores import Store
-
-logger = logging.getLogger("stewrd_integrations")
-
-
-class ToolOptions(TypedDict, total=False):
-    """Options that tools and toolkits share with `ChatStewrd`, which says what each means."""
-
-    api_key: KeySource
-    base_url: str | None
-    tenant: str | int | uuid.UUID | None
-    store: Store | str | None
-    on_store_error: Literal["stateless", "error"]
-    max_active_sessions: int
-    max_credits: float | None
-    replay_budget: int
-    retry_on_compute_error: bool
-    timeout: float | None
-    max_retries: int
-    http_client: Any
-    http_async_client: Any
-    default_headers: Mapping[str, str] | None
 
 
 class StewrdToolError(ToolException):
@@ -63,14 +38,7 @@ class StewrdToolError(ToolException):
 
     def __init__(self, tool: str, error: StewrdError) -> None:
         self.error = error
-        again = error.retryable and error.charged == "no"
-        code = f"code: {error.code}; " if error.code else ""
-        facts = f"{code}charged: {error.charged}; retryable: {'yes' if again else 'no'}"
-        known = (
-            error.advice if error.charged == "no" else "The work may have been done all the same."
-        )
-        to_do = "You may call it once more." if again else "Don't repeat the call: tell the user."
-        super().__init__(f"{tool} failed: {error.message} {known} ({facts}) {to_do}")
+        super().__init__(failure(tool, error))
 
 
 class StewrdTool(BaseTool):
@@ -147,8 +115,7 @@ class StewrdTool(BaseTool):
         default=None, frozen=True, description="Name of the tool's own conversation."
     )
 
-    _runtime: Runtime = PrivateAttr()
-    _history: StewrdChatMessageHistory | None = PrivateAttr(default=None)
+    _asker: Asker = PrivateAttr()
 
     def __init__(
         self,
@@ -165,29 +132,19 @@ class StewrdTool(BaseTool):
     ) -> None:
         # From here on, no frame holds the key in a form that shows it.
         options["api_key"] = ApiKey(options.pop("api_key", None))
-        who = _checked(capabilities, conversation_id, options)
-        own = who["capabilities"]
+        own, conversation = checked(capabilities, conversation_id, options)
         super().__init__(
             name=name or name_of(own),
-            description=description or description_of(own, remembers=who["name"] is not None),
+            description=description or description_of(own, remembers=conversation is not None),
             capabilities=own,
-            conversation_id=who["name"],
+            conversation_id=conversation,
             handle_tool_error=handle_tool_error,
             handle_validation_error=_told,
             return_direct=return_direct,
             tags=tags,
             metadata=metadata,
         )
-        named = {"conversation_id": who["name"]}
-        self._runtime = Runtime(Options(**{**options, **named}))
-        if who["name"] is not None:
-            self._history = StewrdChatMessageHistory(
-                who["name"],
-                tenant=options.get("tenant"),
-                store=self._runtime.store,
-                api_key=options["api_key"],
-                base_url=options.get("base_url"),
-            )
+        self._asker = _asker(conversation, options)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self.model_copy()  # clients and stores can't be copied; both tools use them
@@ -201,11 +158,12 @@ class StewrdTool(BaseTool):
         files: Sequence[TextFile] = (),
         run_manager: CallbackManagerForToolRun | None = None,
     ) -> tuple[str, dict[str, Any]]:
+        asked = user_message(message, files)
         try:
-            outcome = self._answer(_question(message, files), Progress(self.name, run_manager))
+            outcome = self._asker.ask(asked, self.capabilities, Progress(self.name, run_manager))
         except StewrdError as error:
             raise StewrdToolError(self.name, error) from error
-        return _content(outcome), _artifact(outcome)
+        return content(outcome), artifact(outcome)
 
     @override
     async def _arun(
@@ -214,52 +172,23 @@ class StewrdTool(BaseTool):
         files: Sequence[TextFile] = (),
         run_manager: AsyncCallbackManagerForToolRun | None = None,
     ) -> tuple[str, dict[str, Any]]:
-        question = _question(message, files)
+        asked = user_message(message, files)
+        listener = Progress(self.name, run_manager)
         try:
-            outcome = await self._aanswer(question, Progress(self.name, run_manager))
+            outcome = await self._asker.aask(asked, self.capabilities, listener)
         except StewrdError as error:
             raise StewrdToolError(self.name, error) from error
-        return _content(outcome), _artifact(outcome)
-
-    def _answer(self, question: HumanMessage, progress: Progress) -> Outcome:
-        before = self._history.messages if self._history else []
-        call = self._call([*before, question], stream=progress.wanted)
-        with closing(self._runtime.stream(call)) as items:
-            for item in items:
-                progress.tell(item)
-        assert isinstance(item, Outcome)  # it comes last
-        if self._history:
-            with _paid_for():
-                self._history.add_messages([question, to_message(item)])
-        return item
-
-    async def _aanswer(self, question: HumanMessage, progress: Progress) -> Outcome:
-        before = await self._history.aget_messages() if self._history else []
-        call = self._call([*before, question], stream=progress.wanted)
-        async with aclosing(self._runtime.astream(call)) as items:
-            async for item in items:
-                await progress.atell(item)
-        assert isinstance(item, Outcome)  # it comes last
-        if self._history:
-            with _paid_for():
-                await self._history.aadd_messages([question, to_message(item)])
-        return item
-
-    def _call(self, messages: Sequence[BaseMessage], *, stream: bool) -> Call:
-        # A plain answer tells more of its cost, so it is streamed only where somebody listens.
-        shown = from_langchain(messages)
-        own = {"capabilities": self.capabilities}
-        return self._runtime.call(shown, own, one_shot=self._history is None, stream=stream)
+        return content(outcome), artifact(outcome)
 
     # -- connections -------------------------------------------------------------------
 
     def close(self) -> None:
         """Give the connections of sync calls back; the next call makes new ones."""
-        self._runtime.close()
+        self._asker.close()
 
     async def aclose(self) -> None:
         """Give the connections of sync and async calls back."""
-        await self._runtime.aclose()
+        await self._asker.aclose()
 
 
 class StewrdToolkit(BaseToolkit):
@@ -295,12 +224,12 @@ class StewrdToolkit(BaseToolkit):
         **options: Unpack[ToolOptions],
     ) -> None:
         options["api_key"] = ApiKey(options.pop("api_key", None))
-        own = _checked(capabilities, conversation_id, options)["capabilities"]
+        own, _ = checked(capabilities, conversation_id, options)
         tools = [StewrdTool([one], conversation_id=conversation_id, **options) for one in own]
         super().__init__()
         self._tools = tuple(tools)
         for tool in tools[1:]:  # one limit on credits for all
-            tool._runtime = tools[0]._runtime  # noqa: SLF001 - they are of this very module
+            tool._asker = tools[0]._asker  # noqa: SLF001 - they are of this very module
 
     @override
     def get_tools(self) -> list[BaseTool]:
@@ -318,67 +247,49 @@ class StewrdToolkit(BaseToolkit):
             await tool.aclose()
 
 
-def _checked(capabilities: Sequence[str], conversation_id: object, options: Any) -> dict[str, Any]:
-    unknown = next((name for name in options if name not in ToolOptions.__annotations__), None)
-    if unknown is not None:
-        options.clear()  # the key may be among them, under another name
-        raise ConfigurationError(
-            f"Tools have no option {unknown!r}.",
-            advice=f"They have {', '.join(sorted(ToolOptions.__annotations__))}.",
-        )
-    try:
-        who = checked_who({"capabilities": capabilities, "conversation_id": conversation_id})
-    except InvalidInputError as wrong:
-        raise ConfigurationError(wrong.message, advice=wrong.advice) from None
-    if who["capabilities"] is None:
-        raise ConfigurationError(
-            "A tool needs its capabilities.",
-            advice=f"Pass a list of some of {', '.join(CAPABILITIES)}.",
-        )
-    return {**who, "capabilities": tuple(dict.fromkeys(who["capabilities"]))}
+class _Transcript:
+    """A history as the conversation of tools."""
+
+    def __init__(self, history: StewrdChatMessageHistory) -> None:
+        self._history = history
+
+    def load(self) -> Sequence[Message]:
+        return from_langchain(self._history.messages)
+
+    async def aload(self) -> Sequence[Message]:
+        return from_langchain(await self._history.aget_messages())
+
+    def add(self, question: Message, outcome: Outcome) -> None:
+        self._history.add_messages([_human(question), to_message(outcome)])
+
+    async def aadd(self, question: Message, outcome: Outcome) -> None:
+        await self._history.aadd_messages([_human(question), to_message(outcome)])
+
+
+def _asker(conversation: str | None, options: ToolOptions) -> Asker:
+    runtime = Runtime(Options(**{**cast("Any", options), "conversation_id": conversation}))
+    if conversation is None:
+        return Asker(runtime)
+    history = StewrdChatMessageHistory(
+        conversation,
+        tenant=options.get("tenant"),
+        store=runtime.store,
+        api_key=options["api_key"],
+        base_url=options.get("base_url"),
+    )
+    return Asker(runtime, _Transcript(history))
+
+
+def _human(question: Message) -> HumanMessage:
+    if not question.files:
+        return HumanMessage(question.text)
+    blocks = [
+        {"type": "text-plain", "mime_type": "text/plain", "title": file.name, "text": file.content}
+        for file in question.files
+    ]
+    return HumanMessage([{"type": "text", "text": question.text}, *blocks])
 
 
 def _told(error: ValidationError | ValidationErrorV1) -> str:
     """Wrong arguments, as the agent is told of them."""
-    found = [
-        f"{'.'.join(map(str, detail['loc'])) or 'arguments'}: {detail['msg']}."
-        for detail in error.errors()
-    ]
-    return f"The arguments are wrong, and nothing was sent. {' '.join(found)}"
-
-
-def _question(message: str, files: Sequence[TextFile]) -> HumanMessage:
-    if not files:
-        return HumanMessage(message)
-    blocks = [
-        {"type": "text-plain", "mime_type": "text/plain", "title": file.name, "text": file.content}
-        for file in files
-    ]
-    return HumanMessage([{"type": "text", "text": message}, *blocks])
-
-
-def _content(outcome: Outcome) -> str:
-    """What the agent reads: the answer, and which files came with it."""
-    files = [
-        f"{file.name} ({'to be downloaded' if file.content is None else 'text'})"
-        for file in outcome.reply.files
-    ]
-    listed = [f"Files that came with it: {', '.join(files)}."] if files else []
-    text = outcome.reply.message.strip()
-    return "\n\n".join([*([text] if text else []), *listed]) or "The answer is empty."
-
-
-def _artifact(outcome: Outcome) -> dict[str, Any]:
-    """What the application gets besides, as plain JSON values."""
-    facts = facts_of(outcome)["stewrd"]
-    told = {name: value for name, value in facts.items() if name != "mark"}
-    return {"answer": outcome.reply.message, **told}
-
-
-@contextmanager
-def _paid_for() -> Generator[None, None, None]:
-    """An answer is worth more than the news of a store that failed to keep it."""
-    try:
-        yield
-    except StoreError as error:
-        logger.warning("Stewrd: an answer was not kept in its conversation: %s", error)
+    return wrong_arguments(cast("Sequence[Mapping[str, Any]]", error.errors()))

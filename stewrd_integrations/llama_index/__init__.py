@@ -8,7 +8,18 @@ except ModuleNotFoundError as missing:
         'pip install "stewrd-integrations[llama-index]"'
     ) from missing
 
+from .events import StewrdProgress, StewrdProgressEvent
 from .llm import StewrdLLM
 from .memory import StewrdMemory
+from .saving import asave_files, save_files
+from .tools import StewrdToolSpec
 
-__all__ = ["StewrdLLM", "StewrdMemory"]
+__all__ = [
+    "StewrdLLM",
+    "StewrdMemory",
+    "StewrdProgress",
+    "StewrdProgressEvent",
+    "StewrdToolSpec",
+    "asave_files",
+    "save_files",
+]

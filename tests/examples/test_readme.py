@@ -16,8 +16,13 @@ from stewrd_integrations.runtime import OPTION_NAMES, Options
 
 from . import readme
 
-# LlamaIndex's memories leave their in-memory databases open.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    # LlamaIndex's memories leave their in-memory databases open.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    # Its agents look at all that they have, what pydantic will remove included.
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
+]
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from stewrd_integrations.asking import ToolOptions
+from stewrd_integrations.capabilities import ABOUT, Question
 from stewrd_integrations.emulator import Answer, Context, Emulator, File
 from stewrd_integrations.errors import ConfigurationError
 from stewrd_integrations.langchain import StewrdTool, StewrdToolkit
-from stewrd_integrations.langchain.capabilities import ABOUT, Question
-from stewrd_integrations.langchain.tools import ToolOptions
 from stewrd_integrations.runtime import OPTION_NAMES
 from stewrd_integrations.types import CAPABILITIES, CREDITS
 

@@ -1,12 +1,17 @@
-"""What a tool tells an agent of the capabilities behind it, and what it takes."""
+"""What a tool tells an agent of the capabilities behind it, and what it takes.
+
+The same words in every framework, so that agents choose alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..sessions.call import price
+from .errors import InvalidInputError
+from .sessions.call import price
 
 ABOUT: dict[str, tuple[str, str, str]] = {
     "chat": (
@@ -100,3 +105,29 @@ def description_of(capabilities: Sequence[str], *, remembers: bool) -> str:
             "so ask once, and for everything at once.",
         ]
     )
+
+
+def question_of(arguments: Mapping[str, Any]) -> Question:
+    """What an agent passed, checked.
+
+    Raises:
+        InvalidInputError: It is wrong; the text is for the agent.
+    """
+    try:
+        return Question.model_validate(arguments)
+    except ValidationError as error:
+        told = wrong_arguments(error.errors())
+    raise InvalidInputError(told)
+
+
+def wrong_arguments(details: Sequence[Mapping[str, Any]]) -> str:
+    """Wrong arguments, as the agent is told of them.
+
+    Args:
+        details: As pydantic's `ValidationError.errors` gives them.
+    """
+    found = [
+        f"{'.'.join(map(str, detail['loc'])) or 'arguments'}: {detail['msg']}."
+        for detail in details
+    ]
+    return f"The arguments are wrong, and nothing was sent. {' '.join(found)}"

@@ -1,0 +1,78 @@
+"""Saving the files that came with an answer of a tool or of the model, when one wants them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
+from llama_index.core.tools import ToolOutput
+
+from ..api import downloads
+from ..asking import files_of
+from ..types import File
+
+ADVICE = (
+    "Pass the ToolOutput of a tool of StewrdToolSpec that did not fail, its raw_output, or a "
+    "response of StewrdLLM."
+)
+
+
+def save_files(
+    answer: ToolOutput | ChatResponse | CompletionResponse | Mapping[str, Any],
+    folder: str | os.PathLike[str],
+    *,
+    max_bytes: int = downloads.LARGEST,
+    timeout: float = downloads.PATIENCE,
+) -> list[Path]:
+    """Save the files that came with an answer in a folder.
+
+    A file may be an address only, which dies after 24 hours: it is downloaded over https from
+    public servers alone, without the API key and without redirects. Each file gets a name of
+    its number, the plain letters and digits of its own name, and its extension; what is in the
+    folder stays as it is.
+
+    Args:
+        answer: A tool's output or its ``raw_output``, or a response of `StewrdLLM` or its
+            ``raw``.
+        folder: Where to; it is made if it is not there.
+        max_bytes: Bytes that a download may have, 64 MiB by default.
+        timeout: Seconds that a download may take.
+
+    Returns:
+        Where the files are, in their order; empty if there are none.
+
+    Raises:
+        InvalidInputError: It is no answer of Stewrd, or one that failed.
+        StewrdError: A file can't be downloaded; those before it are saved.
+        OSError: The folder can't be written to.
+    """
+    return downloads.save_files(_files(answer), folder, max_bytes=max_bytes, timeout=timeout)
+
+
+async def asave_files(
+    answer: ToolOutput | ChatResponse | CompletionResponse | Mapping[str, Any],
+    folder: str | os.PathLike[str],
+    *,
+    max_bytes: int = downloads.LARGEST,
+    timeout: float = downloads.PATIENCE,
+) -> list[Path]:
+    """`save_files` for the event loop."""
+    files = _files(answer)
+    return await downloads.asave_files(files, folder, max_bytes=max_bytes, timeout=timeout)
+
+
+def _files(answer: object) -> list[File]:
+    match answer:
+        case ToolOutput():
+            facts = answer.raw_output
+        case ChatResponse() | CompletionResponse():
+            facts = answer.raw
+        case _:
+            facts = answer
+    # What a response tells flat has no contents of files: they are long.
+    if isinstance(facts, Mapping) and "stewrd" in facts:
+        facts = facts["stewrd"]
+    return files_of(facts, advice=ADVICE)
