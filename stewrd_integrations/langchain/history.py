@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -171,14 +172,21 @@ class StewrdChatMessageHistory(BaseChatMessageHistory):
 
         Nothing of it can be continued any more, and the name begins anew. Stewrd has no call
         that deletes a session, so the old one takes its slot until it has been idle for 30
-        minutes. Clear a conversation while nobody is being answered in it.
+        minutes. Clear a conversation while nobody is being answered in it. What can't be read, or
+        not with the store's key, goes too.
         """
-        self._conversation.forget(_heard(self._conversation.load()))
+        lines: list[str] = []
+        with suppress(StoreError):  # where the store itself fails, so does what follows
+            lines = self._conversation.load()
+        self._conversation.forget(_heard(lines))
 
     @override
     async def aclear(self) -> None:
         """`clear` for the event loop."""
-        await self._conversation.aforget(_heard(await self._conversation.aload()))
+        lines: list[str] = []
+        with suppress(StoreError):  # as in `clear`
+            lines = await self._conversation.aload()
+        await self._conversation.aforget(_heard(lines))
 
 
 def _lines(messages: Iterable[BaseMessage]) -> list[str]:
@@ -204,7 +212,7 @@ def _line(message: BaseMessage, place: int) -> str:
 def _message(line: str) -> BaseMessage:
     try:
         (message,) = messages_from_dict([json.loads(line)])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         message = None
     if message is None:  # outside, since what was raised shows the line
         raise StoreError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,14 +92,67 @@ class Binding:
 
     @classmethod
     def from_json(cls, text: str) -> Binding | None:
-        """Read what `to_json` wrote; None if it is of another schema: then it is replayed."""
-        data: dict[str, Any] = json.loads(text)
+        """Read what `to_json` wrote; None if it is of another schema: then it is replayed.
+
+        Raises:
+            ValueError: It is no binding: a field is missing, is unknown, or has a wrong type.
+        """
+        data = json.loads(text)
+        if not isinstance(data, dict):
+            raise ValueError("A binding is an object.")  # noqa: TRY004 - the text is what is wrong
         if data.pop("schema", None) != SCHEMA:
             return None
-        covered = data.pop("covered")
-        covered["recent"] = tuple(covered["recent"])
-        run = data.pop("run")
-        data["keys"], data["opened"] = tuple(data["keys"]), tuple(data["opened"])
-        if run:
-            run["calls"] = tuple(run["calls"])
-        return cls(covered=Covered(**covered), run=Run(**run) if run else None, **data)
+        covered, run = data.pop("covered", None), data.pop("run", None)
+        return cls(
+            **_checked(cls, data),
+            covered=Covered(**_checked(Covered, covered)),
+            run=None if run is None else Run(**_checked(Run, run)),
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and -1e15 < value < 1e15  # and so no NaN
+
+
+def _is_list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: type(value) is list and all(map(fits, value))
+
+
+_FITS: dict[Any, Callable[[Any], bool]] = {
+    "str": _is_text,
+    "str | None": lambda value: value is None or type(value) is str,
+    "int": lambda value: type(value) is int and 0 <= value < 2**53,
+    "float": _is_time,
+    "bool": lambda value: type(value) is bool,
+    "tuple[str, ...]": _is_list_of(_is_text),
+    "tuple[float, ...]": _is_list_of(_is_time),
+}
+"""Whether a value of JSON may stand in a field, by the field's type."""
+
+_FIELDS: dict[type, dict[str, tuple[Callable[[Any], bool], bool]]] = {
+    kind: {
+        field.name: (_FITS[field.type], field.default is dataclasses.MISSING)
+        for field in dataclasses.fields(kind)
+        if field.name not in ("covered", "run")
+    }
+    for kind in (Binding, Covered, Run)
+}
+"""For each field what fits, and whether it may not be missing."""
+
+
+def _checked(kind: type, data: Any) -> dict[str, Any]:
+    """The fields of a record as it was kept."""
+    fields = _FIELDS[kind]
+    if not isinstance(data, dict) or data.keys() - fields.keys():
+        raise ValueError("A binding has other fields.")
+    for name, (fits, needed) in fields.items():
+        if name not in data:
+            if needed:
+                raise ValueError(f"A binding has no field {name}.")
+        elif not fits(data[name]):
+            raise ValueError(f"The field {name} of a binding has a wrong type.")
+    return {name: tuple(value) if type(value) is list else value for name, value in data.items()}

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TextIO, cast
 
 from ..errors import ConfigurationError, StewrdError
 from .base import Inventory, Kept, Store
@@ -39,14 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_that_it_is_there(store)
         held = cast(Inspected, store).inventory()
     except StewrdError as error:
-        print(f"The store can't be read: {error}", file=sys.stderr)
+        _print(f"The store can't be read: {error}", sys.stderr)
         return 1
     told = report(held, options.limit, time.time())
-    if options.json:
-        print(json.dumps(told, indent=2))
-    else:
-        print("\n".join([repr(store), *_table(told)]))
+    text = json.dumps(told, indent=2) if options.json else "\n".join([repr(store), *_table(told)])
+    _print(text, sys.stdout)
     return 0
+
+
+def _print(text: str, where: TextIO) -> None:
+    """Print what a terminal may have no characters for."""
+    encoding = where.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=where)
 
 
 def _check_that_it_is_there(store: Store) -> None:
@@ -57,7 +61,7 @@ def _check_that_it_is_there(store: Store) -> None:
         )
     path = getattr(store, "path", None)
     if path is not None and not Path(path).exists():
-        raise ConfigurationError(f"There is no file {path}.")
+        raise ConfigurationError(f"There is no file {path!r}.")
 
 
 def _parser() -> argparse.ArgumentParser:

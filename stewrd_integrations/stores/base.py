@@ -8,11 +8,14 @@ For the memory classes it also keeps transcripts, as lines of text that it does 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from ..sessions.binding import Binding
 from ..sessions.effects import NoteState
+
+Id = TypeVar("Id", str, bytes)
 
 
 @runtime_checkable
@@ -83,6 +86,36 @@ class Store(Protocol):
 
     async def aclear(self, conversation: str) -> None:
         """`clear` for the event loop."""
+
+
+def popped(found: Sequence[Sequence[Id]], unique: bool) -> list[Id]:
+    """The ids that repeated takes pop, in their order.
+
+    Args:
+        found: The ids under each of the keys, the newest first.
+        unique: Whether a key hits only if a single one is left under it.
+    """
+    order: dict[Id, None] = {}
+    while True:
+        lefts = ([id_ for id_ in ids if id_ not in order] for ids in found)
+        hit = next((left for left in lefts if left and (len(left) == 1 or not unique)), None)
+        if hit is None:
+            return list(order)
+        order.update(dict.fromkeys(hit))
+
+
+def changed(change: Callable[[NoteState], NoteState], note: NoteState) -> NoteState:
+    """What a change makes of a note that others may have spoilt.
+
+    Where it stumbles over what is kept, but not over an empty note, the note was none: it is
+    begun anew. What a change raises of its own accord is the caller's.
+    """
+    try:
+        return change(note)
+    except (TypeError, ValueError, LookupError, AttributeError):
+        with suppress(TypeError, ValueError, LookupError, AttributeError):
+            return change({})
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,24 @@ import math
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 from weakref import WeakSet
 
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
-from .base import Inventory, Kept
+from .base import Inventory, Kept, popped
 from .settings import checked_ttl
 
-SWEEP_EVERY = 256
+SWEEP_EVERY = 16
 """Writes between two sweeps: what has expired leaves without a background thread."""
 
+SWEPT = 24
+"""Entries that a sweep looks at: more than came since the last one, so that it gets around."""
 
+
+_NONE = (None, None)
 _STORES: WeakSet[MemoryStore] = WeakSet()
 
 
@@ -38,10 +44,11 @@ class MemoryStore:
         self._transcript_ttl = checked_ttl(transcript_ttl)
         self._transcripts: dict[str, tuple[list[str], float]] = {}
         self._lock = threading.Lock()
-        self._bindings: dict[str, tuple[Binding, float]] = {}
-        self._by_key: dict[str, list[str]] = {}
+        self._bindings: dict[str, tuple[Binding, float]] = _large_table()
+        self._by_key: dict[str, list[str]] = _large_table()
         self._pools: dict[str, dict[str, float]] = {}
         self._notes: dict[str, tuple[str, float]] = {}
+        self._ageing: deque[tuple[dict[str, Any], str, float]] = deque()
         self._writes = 0
         _STORES.add(self)
 
@@ -64,19 +71,14 @@ class MemoryStore:
     def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
         """The bindings that repeated takes would pop."""
         with self._lock:
-            found: dict[str, Binding] = {}
-            for key in keys:
-                live = self._live(key)
-                if len(live) == 1 or not unique:
-                    found.update((id_, self._bindings[id_][0]) for id_ in reversed(live))
-            return list(found.values())
+            found = [self._live(key)[::-1] for key in keys]
+            return [self._bindings[id_][0] for id_ in popped(found, unique)]
 
     def put(self, binding: Binding, ttl: float) -> None:
         """Keep a binding for ``ttl`` seconds."""
         with self._lock:
-            self._sweep_now_and_then()
             self._remove(binding.id)
-            self._bindings[binding.id] = (binding, self._clock() + ttl)
+            self._keep(self._bindings, binding.id, binding, ttl)
             for key in binding.keys:
                 self._by_key.setdefault(key, []).append(binding.id)
 
@@ -104,23 +106,21 @@ class MemoryStore:
     def note(self, key: str, change: Callable[[NoteState], NoteState] | None = None) -> NoteState:
         """Read a note, or change it and read the result."""
         with self._lock:
-            self._sweep_now_and_then()
             # As JSON, as in any other store: nobody changes what is kept but by a change.
             kept, until = self._notes.get(key, ("{}", 0.0))
             note: NoteState = json.loads(kept) if until > self._clock() else {}
             if change is not None:
                 kept = json.dumps(change(note))
-                self._notes[key] = (kept, self._clock() + DAY)
+                self._keep(self._notes, key, kept, DAY)
                 note = json.loads(kept)
             return note
 
     def append(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
         """Add lines to a transcript, or put them in its place."""
         with self._lock:
-            self._sweep_now_and_then()
             before = [] if replace else self._lines(conversation)
             ttl = math.inf if self._transcript_ttl is None else self._transcript_ttl
-            self._transcripts[conversation] = ([*before, *lines], self._clock() + ttl)
+            self._keep(self._transcripts, conversation, [*before, *lines], ttl)
 
     def load(self, conversation: str) -> list[str]:
         """A conversation's transcript."""
@@ -232,17 +232,39 @@ class MemoryStore:
             del slots[slot]
         return slots
 
-    def _sweep_now_and_then(self) -> None:
+    def _keep(self, table: dict[str, Any], name: str, what: object, ttl: float) -> None:
+        until = self._clock() + ttl
+        table[name] = (what, until)
+        if until < math.inf:
+            self._ageing.append((table, name, until))
         self._writes += 1
-        if self._writes % SWEEP_EVERY:
-            return
+        if not self._writes % SWEEP_EVERY:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Look at the entries that were not looked at for longest, and at no more than a few."""
         now = self._clock()
-        for id_ in [id_ for id_, (_, until) in self._bindings.items() if until <= now]:
-            self._remove(id_)
-        for key in [key for key, (_, until) in self._notes.items() if until <= now]:
-            del self._notes[key]
-        for name in [name for name, (_, until) in self._transcripts.items() if until <= now]:
-            del self._transcripts[name]
+        for _ in range(min(SWEPT, len(self._ageing))):
+            entry = table, name, until = self._ageing.popleft()
+            if table.get(name, _NONE)[1] is not until:
+                continue  # it was removed, or kept anew since: that is another entry
+            if until > now:
+                self._ageing.append(entry)
+            elif table is self._bindings:
+                self._remove(name)
+            else:
+                del table[name]
+
+
+def _large_table() -> dict[Any, Any]:
+    """A dict that is quick also with many thousands of texts in it.
+
+    Python keeps the hashes of a dict's keys beside them, but not where all are texts: there it
+    goes to each text that it meets on its way, which is seldom in the processor's cache.
+    """
+    table: dict[Any, Any] = {None: None}
+    del table[None]
+    return table
 
 
 def _after_fork() -> None:

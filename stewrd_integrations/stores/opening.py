@@ -34,7 +34,7 @@ class _Settings:
     encryption_key: tuple[EncryptionKey, ...] | None
 
 
-_opened: dict[tuple[str, _Settings], SQLiteStore | RedisStore] = {}
+_opened: dict[tuple[str, _Settings, float | None], SQLiteStore | RedisStore] = {}
 _lock = threading.Lock()
 
 
@@ -60,7 +60,8 @@ def open_store(
             - ``redis://user:password@host:6379/0``, ``rediss://`` (TLS) or ``unix://`` is a
               Redis 6.2 or newer, or a Valkey, shared by machines. Its query is redis-py's.
 
-            ``?namespace=`` and ``?transcript_ttl=`` may stand in the URL's query too.
+            ``?namespace=`` and ``?transcript_ttl=`` (seconds) may stand in the URL's query too,
+            and SQLite's ``?busy_timeout=`` (seconds to wait for a locked file; 5 unless said).
         namespace: Keeps applications apart that share a file or a server.
         encryption_key: A Fernet key, or several of which the first encrypts: transcripts are
             then encrypted at rest. Bindings and notes hold no text of a conversation.
@@ -71,42 +72,66 @@ def open_store(
         ConfigurationError: The URL or a setting can't be used. The URL is not shown, since it
             may hold a password.
     """
-    url = url if url is not None else os.environ.get("STEWRD_STORE") or "memory://"
+    named = os.environ.get("STEWRD_STORE") if url is None else None
+    try:
+        return _open(
+            named or "memory://" if url is None else url, namespace, encryption_key, transcript_ttl
+        )
+    except ConfigurationError as error:
+        if not named:
+            raise
+        raise ConfigurationError(f"STEWRD_STORE: {error.message}", advice=error.advice) from None
+
+
+def _open(
+    url: str, namespace: str | None, encryption_key: Keys, transcript_ttl: float | None
+) -> MemoryStore | SQLiteStore | RedisStore:
     scheme = url.partition("://")[0] if "://" in url else ""
     if scheme != "sqlite" and scheme not in REDIS_SCHEMES:
         if url == "memory://" and (namespace, encryption_key, transcript_ttl) == (None, None, None):
             return _MEMORY
-        raise _unusable(url, scheme)
+        raise _unusable(scheme)
     bare, query = _split(url)
     settings = _settings(query, namespace, encryption_key, transcript_ttl)
-    address = str(_path(bare, query)) if scheme == "sqlite" else _redis_address(bare, query)
-    kind, key = _kind(scheme), (address, settings)
+    sqlite = scheme == "sqlite"
+    address = str(_path(bare, query)) if sqlite else _redis_address(bare, query)
+    key = (address, settings, _wait(query) if sqlite else None)
     with _lock:
         if key not in _opened:
-            _opened[key] = kind(
-                address,
-                namespace=settings.namespace,
-                encryption_key=settings.encryption_key,
-                transcript_ttl=settings.transcript_ttl,
-            )
+            _opened[key] = _sqlite(*key) if sqlite else _redis(address, settings)
         return _opened[key]
 
 
-def _kind(scheme: str) -> type[RedisStore | SQLiteStore]:
-    """Imported when it is asked for: most programs use one kind of store."""
-    if scheme == "sqlite":
-        from .sqlite import SQLiteStore  # noqa: PLC0415 - see above
+# The classes are imported when they are asked for: most programs use one kind of store.
 
-        return SQLiteStore
+
+def _sqlite(path: str, settings: _Settings, busy_timeout: float | None) -> SQLiteStore:
+    from .sqlite import BUSY_TIMEOUT, SQLiteStore  # noqa: PLC0415 - see above
+
+    return SQLiteStore(
+        path,
+        namespace=settings.namespace,
+        encryption_key=settings.encryption_key,
+        transcript_ttl=settings.transcript_ttl,
+        busy_timeout=BUSY_TIMEOUT if busy_timeout is None else busy_timeout,
+    )
+
+
+def _redis(url: str, settings: _Settings) -> RedisStore:
     from .redis import RedisStore  # noqa: PLC0415 - see above
 
-    return RedisStore
+    return RedisStore(
+        url,
+        namespace=settings.namespace,
+        encryption_key=settings.encryption_key,
+        transcript_ttl=settings.transcript_ttl,
+    )
 
 
-def _unusable(url: str, scheme: str) -> ConfigurationError:
-    if url == "memory://":
+def _unusable(scheme: str) -> ConfigurationError:
+    if scheme == "memory":
         return ConfigurationError(
-            "memory:// is the one store of this process and takes no settings.",
+            "memory:// is the one store of this process and takes no settings and no address.",
             advice="Pass store=MemoryStore(transcript_ttl=...), or another kind of store.",
         )
     return ConfigurationError(
@@ -126,7 +151,7 @@ def _settings(
     in_url = query.pop("namespace", None)
     ttl_in_url = query.pop("transcript_ttl", None)
     if ttl is None and ttl_in_url is not None:
-        ttl = _number(ttl_in_url)
+        ttl = _number("transcript_ttl", ttl_in_url, "86400 for a day")
     chosen = namespace if namespace is not None else in_url
     sealer(key)  # it tells of a malformed key before anything is opened
     several = key if key is None or isinstance(key, (list, tuple)) else (key,)
@@ -137,13 +162,18 @@ def _settings(
     )
 
 
-def _number(text: str) -> float:
+def _wait(query: dict[str, str]) -> float | None:
+    found = query.get("busy_timeout")
+    return None if found is None else _number("busy_timeout", found, "2.5")
+
+
+def _number(name: str, text: str, example: str) -> float:
     try:
         return float(text)
     except ValueError:
         raise ConfigurationError(
-            "transcript_ttl in the store's URL is not a number of seconds.",
-            advice="Write, say, ?transcript_ttl=86400 for a day.",
+            f"{name} in the store's URL is not a number of seconds.",
+            advice=f"Write, say, ?{name}={example}.",
         ) from None
 
 
@@ -156,10 +186,11 @@ def _path(bare: str, query: Mapping[str, str]) -> Path:
             advice='Use "sqlite:///conversations.db", "sqlite:////absolute/path.db", or '
             '"memory://" for one that lives in the process.',
         )
-    if query:
+    unknown = sorted(set(query) - {"busy_timeout"})
+    if unknown:
         raise ConfigurationError(
-            f"The SQLite store's URL has unknown settings: {', '.join(sorted(query))}.",
-            advice="It may have namespace and transcript_ttl.",
+            f"The SQLite store's URL has unknown settings: {', '.join(unknown)}.",
+            advice="It may have namespace, transcript_ttl and busy_timeout.",
         )
     return Path(path).absolute()
 

@@ -18,10 +18,10 @@ from ..errors import ConfigurationError, StoreError
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
 from . import redis_scripts as scripts
-from .base import Inventory, Kept
+from .base import Inventory, Kept, changed
 from .redis_connections import Connections
 from .redis_scripts import Request, Script, Word
-from .sealing import EncryptionKey, sealer
+from .sealing import Canary, EncryptionKey, sealer
 from .settings import LAYOUT, checked_namespace, checked_ttl
 
 CENTURY = 100 * 365 * DAY
@@ -69,6 +69,7 @@ class RedisStore:
         self._encrypts = encryption_key is not None
         self._namespace = checked_namespace(namespace)
         self._sealer = sealer(encryption_key)
+        self._canary = Canary(self._sealer, self._encrypts)
         ttl = checked_ttl(transcript_ttl)
         self._transcript_ttl = 0 if ttl is None else _milliseconds(ttl)
         self._start = f"stewrd:{{{self._namespace}}}:"
@@ -192,7 +193,7 @@ class RedisStore:
         if change is None:
             return _note(was)
         for pause in _pauses():
-            shall_be = json.dumps(change(_note_or_empty(was))).encode()
+            shall_be = json.dumps(changed(change, _note_or_empty(was))).encode()
             others = self._run(self._change_note(key, was, shall_be))
             if not others:
                 return _note(shall_be)
@@ -208,7 +209,7 @@ class RedisStore:
         if change is None:
             return _note(was)
         for pause in _pauses():
-            shall_be = json.dumps(change(_note_or_empty(was))).encode()
+            shall_be = json.dumps(changed(change, _note_or_empty(was))).encode()
             others = await self._arun(self._change_note(key, was, shall_be))
             if not others:
                 return _note(shall_be)
@@ -224,11 +225,21 @@ class RedisStore:
 
     def append(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
         """Add lines to a transcript, or put them in its place."""
-        self._run(self._append(conversation, lines, replace))
+        for _ in range(TRIES):
+            others = self._run(self._append(conversation, lines, replace))
+            if not others:
+                return
+            self._canary.check(_text(others[0]))
+        raise _contended("The encryption's key")
 
     async def aappend(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
         """`append` for the event loop."""
-        await self._arun(self._append(conversation, lines, replace))
+        for _ in range(TRIES):
+            others = await self._arun(self._append(conversation, lines, replace))
+            if not others:
+                return
+            self._canary.check(_text(others[0]))
+        raise _contended("The encryption's key")
 
     def load(self, conversation: str) -> list[str]:
         """A conversation's transcript."""
@@ -251,8 +262,11 @@ class RedisStore:
     def _append(self, conversation: str, lines: Sequence[str], replace: bool) -> Request:
         heading = json.dumps({"name": conversation, "edition": secrets.token_hex(8)})
         sealed = [_bytes(self._sealer.seal(line)) for line in lines]
-        words: list[Word] = [int(replace), self._transcript_ttl, heading, *sealed]
-        return self._ask(scripts.APPEND, [self._key("t", conversation)], *words)
+        known = self._canary.known or ""
+        new = known or (self._canary.new() if lines else None) or ""
+        words: list[Word] = [int(replace), self._transcript_ttl, known, new, heading, *sealed]
+        names = [self._key("t", conversation), f"{self._start}canary"]
+        return self._ask(scripts.APPEND, names, *words)
 
     def _load(self, conversation: str) -> Request:
         return self._ask(scripts.LOAD, [self._key("t", conversation)])
@@ -287,7 +301,9 @@ class RedisStore:
             StoreError: A line can't be read with the keys at hand, or the store failed. What
                 was done until then stays.
         """
-        return sum(self._reencrypt(name) for name in self._names()["t"])
+        count = sum(self._reencrypt(name) for name in self._names()["t"])
+        self._renew_canary()
+        return count
 
     def close(self) -> None:
         """Close the connections; the store opens new ones if it is used again."""
@@ -309,6 +325,16 @@ class RedisStore:
                 return len(lines)
             time.sleep(pause)
         raise _contended("A transcript")
+
+    def _renew_canary(self) -> None:
+        name = f"{self._start}canary"
+        for pause in _pauses():
+            (was,) = self._run(self._ask(scripts.READ_CANARY, [name]))
+            new = self._canary.renew(_text(was) or None)
+            if new is None or self._run(self._ask(scripts.SWAP_CANARY, [name], was, new)):
+                return
+            time.sleep(pause)
+        raise _contended("The encryption's key")
 
     def _names(self) -> defaultdict[str, list[str]]:
         """The names of all keys, by their kinds."""
@@ -332,7 +358,9 @@ class RedisStore:
             listed = self._run(self._ask(scripts.LIST_TRANSCRIPTS, batch))
             for place in range(0, len(listed), 3):
                 heading, lines, left = listed[place : place + 3]
-                name = _json(heading)["name"]
+                name = _json(heading).get("name")
+                if not isinstance(name, str):
+                    raise _damaged()
                 yield Kept(name, None if left < 0 else left / 1_000, lines=lines)
 
     # -- what goes over the wire -------------------------------------------------------------
@@ -402,7 +430,7 @@ def _text(kept: bytes) -> str:
 def _json(kept: bytes) -> dict[str, Any]:
     try:
         found = json.loads(kept)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise _damaged()
@@ -424,7 +452,7 @@ def _note(kept: bytes) -> NoteState:
 def _binding(kept: bytes) -> Binding | None:
     try:
         return Binding.from_json(_text(kept))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError):
         raise _damaged() from None
 
 

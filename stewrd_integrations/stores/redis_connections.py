@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ConfigurationError, StewrdError, StoreError
 from .redis_scripts import Request, Word
@@ -83,8 +83,8 @@ class Connections:
             self._client, self._process = self._new_client(), os.getpid()
             for client in (self._client, self._new_aclient()):
                 _connection(client.connection_pool)  # redis-py looks at its options only here
-        except (ValueError, TypeError, AttributeError, self._redis.RedisError):
-            raise _malformed() from None
+        except (ValueError, TypeError, AttributeError, self._redis.RedisError) as error:
+            raise _unknown_setting(url, error) or _malformed() from None
         self._loops: dict[asyncio.AbstractEventLoop, _Loop] = {}
 
     def __repr__(self) -> str:
@@ -298,6 +298,19 @@ def _library() -> Any:
             advice='Install "stewrd-integrations[redis]".',
         ) from None
     return redis
+
+
+def _unknown_setting(url: str, error: Exception) -> ConfigurationError | None:
+    """The error that names a setting which redis-py does not know, if that is what is wrong."""
+    found = re.search(r"unexpected keyword argument '([a-z_]{1,40})'", str(error))
+    query = url.partition("?")[2]
+    # With an @ in it, what looks like the query may be the end of a password.
+    if found is None or "@" in query or found[1] not in dict(parse_qsl(query, True)):
+        return None
+    return ConfigurationError(
+        f"The Redis store's URL has an unknown setting: {found[1]}.",
+        advice="It may have namespace, transcript_ttl, and what redis-py knows.",
+    )
 
 
 def _malformed() -> ConfigurationError:

@@ -134,18 +134,29 @@ return {{'ok'}}
 
 PEEK = Script(f"""{_LOOK}{_ERA}{_LIVE}
 -- ARGV: layout, start of bindings' names, unique
-local seen, found = {{}}, {{'ok'}}
+local lists, seen, found = {{}}, {{}}, {{'ok'}}
 for place = 2, #KEYS do
-  local ids = live(KEYS[place], ARGV[3] == '1' and 2 or math.huge)
+  local ids = live(KEYS[place], math.huge)
   if not ids then return {{'again'}} end
-  if #ids == 1 or ARGV[3] ~= '1' then
+  table.insert(lists, ids)
+end
+local function hit()
+  for _, ids in ipairs(lists) do
+    local left = {{}}
     for _, id in ipairs(ids) do
-      if not seen[id] then
-        seen[id] = true
-        table.insert(found, redis.call('HGET', ARGV[2] .. id, 'binding'))
-      end
+      if not seen[id] then table.insert(left, id) end
     end
+    if #left == 1 or (#left > 0 and ARGV[3] ~= '1') then return left end
   end
+  return {{}}
+end
+local left = hit()
+while #left > 0 do
+  for _, id in ipairs(left) do
+    seen[id] = true
+    table.insert(found, redis.call('HGET', ARGV[2] .. id, 'binding'))
+  end
+  left = hit()
 end
 return found
 """)
@@ -243,12 +254,17 @@ return {{'ok'}}
 # nothing is lost. The lists keep their expiry through both.
 
 APPEND = Script(f"""{_CLAIM}
--- ARGV: layout, replace, ttl, heading, lines
+-- KEYS: schema, the transcript, the canary
+-- ARGV: layout, replace, ttl, the canary that is known, one for where there is none, heading, lines
+-- answers what the canary is if it is another one
+if ARGV[2] == '1' and #ARGV == 6 then redis.call('DEL', KEYS[2]) end
+if #ARGV == 6 then return {{'ok'}} end
+local canary = redis.call('GET', KEYS[3])
+if canary and canary ~= ARGV[4] then return {{'ok', canary}} end
 local before = redis.call('LLEN', KEYS[2])
-if ARGV[2] == '1' and #ARGV == 4 then redis.call('DEL', KEYS[2]) end
-if #ARGV == 4 then return {{'ok'}} end
-if ARGV[2] == '1' or before == 0 then redis.call('RPUSH', KEYS[2], ARGV[4]) end
-for first = 5, #ARGV, 1000 do
+if ARGV[2] == '1' or before == 0 then redis.call('RPUSH', KEYS[2], ARGV[6]) end
+if not canary and ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[5]) end
+for first = 7, #ARGV, 1000 do
   redis.call('RPUSH', KEYS[2], unpack(ARGV, first, math.min(first + 999, #ARGV)))
 end
 if ARGV[2] == '1' and before > 0 then redis.call('LTRIM', KEYS[2], before, -1) end
@@ -258,6 +274,17 @@ else
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
 end
 return {{'ok'}}
+""")
+
+READ_CANARY = Script(f"""{_LOOK}
+return {{'ok', redis.call('GET', KEYS[2]) or ''}}
+""")
+
+SWAP_CANARY = Script(f"""{_CLAIM}
+-- ARGV: layout, what it was, what it shall be; answers 1 unless it is another one by now
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then return {{'ok'}} end
+redis.call('SET', KEYS[2], ARGV[3])
+return {{'ok', 1}}
 """)
 
 LOAD = Script(f"""{_LOOK}

@@ -86,6 +86,52 @@ class Sealed:
         return self.seal(self.open(kept))
 
 
+class Canary:
+    """A sealed word beside the transcripts: who can't open it must not add to them.
+
+    Others could not read such lines, nor clear them away from among their own. The first line
+    that is sealed brings the word along; transcripts that are plain have none.
+
+    Args:
+        sealer: What seals the lines.
+        encrypts: Whether it has a key.
+    """
+
+    WORD = "stewrd"
+
+    def __init__(self, sealer: Sealer, encrypts: bool) -> None:
+        self._sealer = sealer
+        self._encrypts = encrypts
+        self.known: str | None = None
+
+    def new(self) -> str | None:
+        """The word to be kept where there is none; None without a key."""
+        return self._sealer.seal(self.WORD) if self._encrypts else None
+
+    def check(self, kept: str) -> None:
+        """Look whether it can be opened, and remember it.
+
+        Raises:
+            ConfigurationError: Not with the keys at hand.
+        """
+        if kept == self.known:
+            return
+        try:
+            self._sealer.open(kept)
+        except StoreError:
+            with_what = "with another key" if self._encrypts else "and it was opened without a key"
+            raise ConfigurationError(
+                f"The transcripts of this store are encrypted {with_what}; nothing was added.",
+                advice="Open it with encryption_key=, or with encryption_key=[new, old] until "
+                "reencrypt() has brought all under the new key. Or use another namespace=.",
+            ) from None
+        self.known = kept
+
+    def renew(self, kept: str | None) -> str | None:
+        """The word sealed with the newest key, None for none."""
+        return self.new() if kept is None else self._sealer.renew(kept)
+
+
 def sealer(key: EncryptionKey | Sequence[EncryptionKey] | None) -> Sealer:
     """What keeps the lines of transcripts.
 

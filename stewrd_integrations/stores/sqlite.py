@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import os
@@ -17,11 +16,13 @@ from typing import Any
 from ..errors import ConfigurationError
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
-from .base import Inventory, Kept
-from .sealing import EncryptionKey, sealer
+from . import sqlite_statements as sql
+from .base import Inventory, Kept, changed, popped
+from .sealing import Canary, EncryptionKey, sealer
 from .settings import checked_namespace, checked_ttl
 from .sqlite_connection import SharedFile, Transaction
-from .sqlite_schema import DamagedRowError, blob, read_binding, read_note, text
+from .sqlite_schema import DamagedRowError, blob, left, read_binding, read_note, text
+from .sqlite_threads import Threads
 
 SWEEP_EVERY = 16
 """Writes between two sweeps; the first write of a process sweeps too."""
@@ -32,65 +33,8 @@ SWEPT = 64
 RENEWED = 128
 """Lines that `SQLiteStore.reencrypt` renews in one transaction."""
 
+BUSY_TIMEOUT = 5.0
 LONGEST_WAIT = 3_600.0
-
-# "CROSS" makes it begin with its first table: a key has few rows.
-FIND = """
-    SELECT id, body FROM binding_keys CROSS JOIN bindings USING (namespace, id)
-    WHERE namespace = ? AND key = ? AND until > ? ORDER BY number DESC LIMIT ?"""
-ADD = "INSERT INTO bindings VALUES (?, ?, ?, ?)"
-ADD_KEY = """
-    INSERT INTO binding_keys SELECT ?, ?, coalesce(max(number), 0) + 1, ?
-    FROM binding_keys WHERE namespace = ? AND key = ?"""
-REMOVE = "DELETE FROM bindings WHERE namespace = ? AND id = ?"
-REMOVE_KEYS = "DELETE FROM binding_keys WHERE namespace = ? AND id = ?"
-OLD_BINDINGS = "SELECT id FROM bindings WHERE namespace = ? AND until <= ? LIMIT ?"
-ALL_BINDINGS = "SELECT id, until, body FROM bindings WHERE namespace = ? AND until > ?"
-
-SLOTS = "SELECT slot, until FROM slots WHERE namespace = ? AND pool = ? AND until > ?"
-OCCUPY = "INSERT OR REPLACE INTO slots VALUES (?, ?, ?, ?)"
-VACATE = "DELETE FROM slots WHERE namespace = ? AND pool = ? AND slot = ?"
-OLD_SLOTS = "SELECT pool, slot FROM slots WHERE namespace = ? AND until <= ? LIMIT ?"
-ALL_SLOTS = "SELECT pool, slot, until FROM slots WHERE namespace = ? AND until > ?"
-
-READ_NOTE = "SELECT body FROM notes WHERE namespace = ? AND key = ? AND until > ?"
-WRITE_NOTE = "INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?)"
-REMOVE_NOTE = "DELETE FROM notes WHERE namespace = ? AND key = ?"
-OLD_NOTES = "SELECT key FROM notes WHERE namespace = ? AND until <= ? LIMIT ?"
-COUNT_NOTES = "SELECT count(*) FROM notes WHERE namespace = ? AND until > ?"
-
-NEWEST_LIFE = """
-    SELECT life, until FROM transcripts WHERE namespace = ? AND conversation = ?
-    ORDER BY life DESC LIMIT 1"""
-BEGIN_LIFE = "INSERT OR REPLACE INTO transcripts VALUES (?, ?, ?, ?)"
-END_LIFE = "DELETE FROM transcripts WHERE namespace = ? AND conversation = ? AND life = ?"
-END_LIVES = "DELETE FROM transcripts WHERE namespace = ? AND conversation = ?"
-OLD_LIVES = "SELECT conversation, life FROM transcripts WHERE namespace = ? AND until <= ? LIMIT ?"
-LINES = """
-    SELECT line FROM lines WHERE namespace = ? AND conversation = ? AND life = ?
-    ORDER BY number"""
-LAST_LINE = """
-    SELECT coalesce(max(number), 0) FROM lines
-    WHERE namespace = ? AND conversation = ? AND life = ?"""
-ADD_LINE = "INSERT INTO lines VALUES (?, ?, ?, ?, ?)"
-RENEW_LINE = """
-    UPDATE lines SET line = ?
-    WHERE namespace = ? AND conversation = ? AND life = ? AND number = ?"""
-REMOVE_LINES = "DELETE FROM lines WHERE namespace = ? AND conversation = ? AND life = ?"
-REMOVE_LINES_UP_TO = REMOVE_LINES + " AND number <= ?"
-REMOVE_ALL_LINES = "DELETE FROM lines WHERE namespace = ? AND conversation = ?"
-SOME_LINES = """
-    SELECT number FROM lines WHERE namespace = ? AND conversation = ? AND life = ?
-    ORDER BY number LIMIT ?"""
-LINES_AFTER = """
-    SELECT conversation, life, number, line FROM lines
-    WHERE namespace = ? AND (conversation, life, number) > (?, ?, ?)
-    ORDER BY conversation, life, number LIMIT ?"""
-ALL_TRANSCRIPTS = """
-    SELECT conversation, until, (SELECT count(*) FROM lines
-        WHERE lines.namespace = transcripts.namespace
-        AND lines.conversation = transcripts.conversation AND lines.life = transcripts.life)
-    FROM transcripts WHERE namespace = ? AND until > ?"""
 
 
 class SQLiteStore:
@@ -110,7 +54,8 @@ class SQLiteStore:
             then encrypted. Nothing else holds texts of a conversation.
         transcript_ttl: Seconds that a transcript is kept after its last line; None keeps it
             until it is cleared.
-        busy_timeout: Seconds to wait for others who write; then it is a `StoreError`.
+        busy_timeout: Seconds to wait for others who write; then it is a `StoreError`, and for a
+            fifth of that time, a second at most, nobody else of this process waits for them.
         clock: Seconds since the epoch; another one is for tests.
 
     Raises:
@@ -125,15 +70,17 @@ class SQLiteStore:
         namespace: str = "default",
         encryption_key: EncryptionKey | Sequence[EncryptionKey] | None = None,
         transcript_ttl: float | None = None,
-        busy_timeout: float = 5.0,
+        busy_timeout: float = BUSY_TIMEOUT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._namespace = checked_namespace(namespace)
         self._sealer = sealer(encryption_key)
         self._encrypts = encryption_key is not None
+        self._canary = Canary(self._sealer, self._encrypts)
         self._transcript_ttl = checked_ttl(transcript_ttl)
         self._clock = clock
         self._file = SharedFile(_checked_path(path), _checked_wait(busy_timeout))
+        self._threads = Threads()
         self._writes_to_sweep = 0
         # A connection that is left to the garbage collector makes Python warn.
         weakref.finalize(self, self._file.close)
@@ -183,26 +130,23 @@ class SQLiteStore:
 
     def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
         """The bindings that repeated takes would pop."""
-        found: dict[str, Binding] = {}
         with self._file.reading() as db:
-            for key in keys:
-                rows = self._find(db, key)
-                if len(rows) == 1 or not unique:
-                    read = (read_binding(*row, key) for row in rows)
-                    found.update((binding.id, binding) for binding in read if binding is not None)
-        return list(found.values())
+            found = [(key, self._find(db, key)) for key in keys]
+        read = {id_: read_binding(id_, body, key) for key, rows in found for id_, body in rows}
+        order = popped([[id_ for id_, _ in rows] for _, rows in found], unique)
+        return [binding for id_ in order if (binding := read[id_]) is not None]
 
     def put(self, binding: Binding, ttl: float) -> None:
         """Keep a binding for ``ttl`` seconds."""
         id_, body = blob(binding.id), binding.to_json()
         with self._writing() as db:
             self._remove(db, id_)
-            db.change(ADD, self._namespace, id_, self._clock() + ttl, body)
+            db.change(sql.ADD, self._namespace, id_, self._clock() + ttl, body)
             for key in dict.fromkeys(map(blob, binding.keys)):
-                db.change(ADD_KEY, self._namespace, key, id_, self._namespace, key)
+                db.change(sql.ADD_KEY, self._namespace, key, id_, self._namespace, key)
 
     def _find(self, db: Transaction, key: str, most: int = -1) -> list[tuple[bytes, str]]:
-        return db.rows(FIND, self._namespace, blob(key), self._clock(), most)
+        return db.rows(sql.FIND, self._namespace, blob(key), self._clock(), most)
 
     def _pop(self, db: Transaction, key: str, unique: bool) -> Binding | None:
         while rows := self._find(db, key, 2):
@@ -212,12 +156,13 @@ class SQLiteStore:
             self._remove(db, id_)  # also one of another schema, and one that can't be read
             binding = read_binding(id_, body, key)
             if binding is not None:
+                db.count_take()
                 return binding
         return None
 
     def _remove(self, db: Transaction, id_: bytes) -> None:
-        if db.change(REMOVE, self._namespace, id_):
-            db.change(REMOVE_KEYS, self._namespace, id_)
+        if db.change(sql.REMOVE, self._namespace, id_):
+            db.change(sql.REMOVE_KEYS, self._namespace, id_)
 
     # -- slots ---------------------------------------------------------------------------
 
@@ -226,23 +171,23 @@ class SQLiteStore:
         place, name = (self._namespace, blob(pool)), blob(slot)
         with self._writing() as db:
             now = self._clock()
-            alive = [each for each, _ in db.rows(SLOTS, *place, now)]
+            alive = [each for each, _ in db.rows(sql.SLOTS, *place, now)]
             if name not in alive and len(alive) >= limit:
                 return False
-            db.change(OCCUPY, *place, name, now + ttl)
+            db.change(sql.OCCUPY, *place, name, now + ttl)
             return True
 
     def vacate(self, pool: str, slot: str) -> None:
         """Give a slot back."""
         with self._writing() as db:
-            db.change(VACATE, self._namespace, blob(pool), blob(slot))
+            db.change(sql.VACATE, self._namespace, blob(pool), blob(slot))
 
     def slots(self, pool: str) -> dict[str, float]:
         """The live slots of a pool, each with the seconds until it lapses."""
         with self._file.reading() as db:
             now = self._clock()
-            rows = db.rows(SLOTS, self._namespace, blob(pool), now)
-        return {text(slot): until - now for slot, until in rows}
+            rows = db.rows(sql.SLOTS, self._namespace, blob(pool), now)
+        return {text(slot): left(until, now) for slot, until in rows}
 
     # -- notes ---------------------------------------------------------------------------
 
@@ -253,19 +198,19 @@ class SQLiteStore:
             with self._file.reading() as db:
                 return self._note(db, name)
         with self._writing() as db:
-            note = change(self._note_or_remove(db, name))
-            db.change(WRITE_NOTE, self._namespace, name, self._clock() + DAY, json.dumps(note))
+            note = changed(change, self._note_or_remove(db, name))
+            db.change(sql.WRITE_NOTE, self._namespace, name, self._clock() + DAY, json.dumps(note))
             return note
 
     def _note(self, db: Transaction, name: bytes) -> NoteState:
-        rows = db.rows(READ_NOTE, self._namespace, name, self._clock())
+        rows = db.rows(sql.READ_NOTE, self._namespace, name, self._clock())
         return read_note(rows[0][0]) if rows else {}
 
     def _note_or_remove(self, db: Transaction, name: bytes) -> NoteState:
         try:
             return self._note(db, name)
         except DamagedRowError:
-            db.change(REMOVE_NOTE, self._namespace, name)
+            db.change(sql.REMOVE_NOTE, self._namespace, name)
             raise
 
     # -- transcripts ---------------------------------------------------------------------
@@ -275,29 +220,31 @@ class SQLiteStore:
         sealed = [blob(self._sealer.seal(line)) for line in lines]
         named = (self._namespace, blob(conversation))
         with self._writing(durable=True, rows=len(sealed)) as db:
+            if sealed:
+                self._look_at_canary(db)
             newest, alive = self._life(db, *named)
             life = (*named, newest if alive else newest + 1)
             if replace:
-                db.change(REMOVE_LINES, *life)
-            db.change(BEGIN_LIFE, *life, self._transcript_until())
-            ((last,),) = db.rows(LAST_LINE, *life)
+                db.change(sql.REMOVE_LINES, *life)
+            db.change(sql.BEGIN_LIFE, *life, self._transcript_until())
+            ((last,),) = db.rows(sql.LAST_LINE, *life)
             numbered = enumerate(sealed, last + 1)
-            db.change_each(ADD_LINE, ((*life, number, line) for number, line in numbered))
+            db.change_each(sql.ADD_LINE, ((*life, number, line) for number, line in numbered))
 
     def load(self, conversation: str) -> list[str]:
         """A conversation's transcript."""
         named = (self._namespace, blob(conversation))
         with self._file.reading() as db:
             life, alive = self._life(db, *named)
-            rows = db.rows(LINES, *named, life) if alive else []
+            rows = db.rows(sql.LINES, *named, life) if alive else []
         return [self._sealer.open(text(line)) for (line,) in rows]
 
     def clear(self, conversation: str) -> None:
         """Forget a conversation's transcript."""
         named = (self._namespace, blob(conversation))
         with self._writing(durable=True) as db:
-            db.change(REMOVE_ALL_LINES, *named)
-            db.change(END_LIVES, *named)
+            db.change(sql.REMOVE_ALL_LINES, *named)
+            db.change(sql.END_LIVES, *named)
 
     def reencrypt(self) -> int:
         """Encrypt every line of the transcripts anew, under the newest key.
@@ -318,22 +265,39 @@ class SQLiteStore:
         while rows := self._renew(after):
             count += len(rows)
             after = rows[-1][:3]
+        self._renew_canary()
         self._file.rewrite()  # or the lines as they were could be found between others
         return count
 
     def _renew(self, after: tuple[bytes, int, int]) -> list[Any]:
         with self._file.writing(durable=True) as db:
-            rows = db.rows(LINES_AFTER, self._namespace, *after, RENEWED)
+            rows = db.rows(sql.LINES_AFTER, self._namespace, *after, RENEWED)
             renewed = [
                 (blob(self._sealer.renew(text(line))), self._namespace, *place)
                 for *place, line in rows
             ]
-            db.change_each(RENEW_LINE, renewed)
+            db.change_each(sql.RENEW_LINE, renewed)
             return rows
+
+    def _look_at_canary(self, db: Transaction) -> None:
+        kept = self._kept_canary(db)
+        if kept is not None:
+            self._canary.check(kept)
+        elif new := self._canary.new():
+            db.change(sql.SET_CANARY, self._namespace, blob(new))
+
+    def _renew_canary(self) -> None:
+        with self._file.writing(durable=True) as db:
+            new = self._canary.renew(self._kept_canary(db))
+            if new is not None:
+                db.change(sql.SET_CANARY, self._namespace, blob(new))
+
+    def _kept_canary(self, db: Transaction) -> str | None:
+        return next((text(line) for (line,) in db.rows(sql.CANARY, self._namespace)), None)
 
     def _life(self, db: Transaction, namespace: str, conversation: bytes) -> tuple[int, bool]:
         """The number of a transcript's newest life, 0 for none, and whether it is alive."""
-        rows = db.rows(NEWEST_LIFE, namespace, conversation)
+        rows = db.rows(sql.NEWEST_LIFE, namespace, conversation)
         return (rows[0][0], rows[0][1] > self._clock()) if rows else (0, False)
 
     def _transcript_until(self) -> float:
@@ -347,21 +311,21 @@ class SQLiteStore:
         with self._file.reading() as db:
             now = self._clock()
             alive = (self._namespace, now)
-            bindings = db.rows(ALL_BINDINGS, *alive)
-            slots = db.rows(ALL_SLOTS, *alive)
-            ((notes,),) = db.rows(COUNT_NOTES, *alive)
-            transcripts = db.rows(ALL_TRANSCRIPTS, *alive)
+            bindings = db.rows(sql.ALL_BINDINGS, *alive)
+            slots = db.rows(sql.ALL_SLOTS, *alive)
+            ((notes,),) = db.rows(sql.COUNT_NOTES, *alive)
+            transcripts = db.rows(sql.ALL_TRANSCRIPTS, *alive)
         # Read when others may go on: that takes a while.
         pools: dict[str, dict[str, float]] = {}
         for pool, slot, until in slots:
-            pools.setdefault(text(pool), {})[text(slot)] = until - now
+            pools.setdefault(text(pool), {})[text(slot)] = left(until, now)
         read = ((until, read_binding(id_, body)) for id_, until, body in bindings)
         return Inventory(
-            tuple(Kept(each.id, until - now, binding=each) for until, each in read if each),
+            tuple(Kept(each.id, left(until, now), binding=each) for until, each in read if each),
             pools,
             notes,
             tuple(
-                Kept(text(name), None if math.isinf(until) else until - now, lines)
+                Kept(text(name), None if until == math.inf else left(until, now), lines)
                 for name, until, lines in transcripts
             ),
         )
@@ -369,54 +333,56 @@ class SQLiteStore:
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self._file.close()
+        self._threads.end()
 
     async def aclose(self) -> None:
         """`close` for the event loop."""
-        await asyncio.to_thread(self.close)
+        await self._threads.run(self._file.close)
+        self._threads.end()
 
-    # -- the async colour; a call that is cancelled is done all the same, in its thread ---
+    # -- the async colour; a call that is cancelled before it writes does not ---------------
 
     async def atake(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
-        """`take` in a thread. If it is cancelled, a binding may be lost, and is never had twice."""
-        return await asyncio.to_thread(self.take, keys, unique)
+        """`take` in a thread. If it is cancelled, a binding may be lost; nobody has it twice."""
+        return await self._threads.run(self.take, keys, unique)
 
     async def apeek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
         """`peek` in a thread."""
-        return await asyncio.to_thread(self.peek, keys, unique)
+        return await self._threads.run(self.peek, keys, unique)
 
     async def aput(self, binding: Binding, ttl: float) -> None:
         """`put` in a thread."""
-        await asyncio.to_thread(self.put, binding, ttl)
+        await self._threads.run(self.put, binding, ttl)
 
     async def aoccupy(self, pool: str, slot: str, limit: int, ttl: float) -> bool:
         """`occupy` in a thread."""
-        return await asyncio.to_thread(self.occupy, pool, slot, limit, ttl)
+        return await self._threads.run(self.occupy, pool, slot, limit, ttl)
 
     async def avacate(self, pool: str, slot: str) -> None:
         """`vacate` in a thread."""
-        await asyncio.to_thread(self.vacate, pool, slot)
+        await self._threads.run(self.vacate, pool, slot)
 
     async def aslots(self, pool: str) -> dict[str, float]:
         """`slots` in a thread."""
-        return await asyncio.to_thread(self.slots, pool)
+        return await self._threads.run(self.slots, pool)
 
     async def anote(
         self, key: str, change: Callable[[NoteState], NoteState] | None = None
     ) -> NoteState:
         """`note` in a thread, ``change`` too."""
-        return await asyncio.to_thread(self.note, key, change)
+        return await self._threads.run(self.note, key, change)
 
     async def aappend(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
         """`append` in a thread."""
-        await asyncio.to_thread(self.append, conversation, lines, replace)
+        await self._threads.run(self.append, conversation, lines, replace)
 
     async def aload(self, conversation: str) -> list[str]:
         """`load` in a thread."""
-        return await asyncio.to_thread(self.load, conversation)
+        return await self._threads.run(self.load, conversation)
 
     async def aclear(self, conversation: str) -> None:
         """`clear` in a thread."""
-        await asyncio.to_thread(self.clear, conversation)
+        await self._threads.run(self.clear, conversation)
 
     # -- inside --------------------------------------------------------------------------
 
@@ -434,25 +400,25 @@ class SQLiteStore:
         """Remove so many rows of each kind that have expired; whether there may be more."""
         old = (self._namespace, self._clock(), most)
         bindings, slots, notes = (
-            db.rows(sql, *old) for sql in (OLD_BINDINGS, OLD_SLOTS, OLD_NOTES)
+            db.rows(each, *old) for each in (sql.OLD_BINDINGS, sql.OLD_SLOTS, sql.OLD_NOTES)
         )
         for (id_,) in bindings:
             self._remove(db, id_)
-        db.change_each(VACATE, ((self._namespace, *slot) for slot in slots))
-        db.change_each(REMOVE_NOTE, ((self._namespace, *note) for note in notes))
+        db.change_each(sql.VACATE, ((self._namespace, *slot) for slot in slots))
+        db.change_each(sql.REMOVE_NOTE, ((self._namespace, *note) for note in notes))
         more = self._sweep_transcripts(db, most)
         return more or most in (len(bindings), len(slots), len(notes))
 
     def _sweep_transcripts(self, db: Transaction, most: int) -> bool:
-        for place in db.rows(OLD_LIVES, self._namespace, self._clock(), most):
+        for place in db.rows(sql.OLD_LIVES, self._namespace, self._clock(), most):
             life = (self._namespace, *place)
-            numbers = db.rows(SOME_LINES, *life, most)
+            numbers = db.rows(sql.SOME_LINES, *life, most)
             if numbers:
-                db.change(REMOVE_LINES_UP_TO, *life, *numbers[-1])
+                db.change(sql.REMOVE_LINES_UP_TO, *life, *numbers[-1])
             most -= len(numbers)
             if most <= 0:
                 return True
-            db.change(END_LIFE, *life)
+            db.change(sql.END_LIFE, *life)
             most -= 1
         return False
 

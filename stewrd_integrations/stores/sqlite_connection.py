@@ -5,13 +5,29 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
 
 from ..errors import StoreError
-from .sqlite_schema import DamagedRowError, Failures, Identity, identity, open_file
+from .sqlite_schema import (
+    COUNT_TAKES,
+    FORGET_BINDINGS,
+    LOCKED,
+    SET_TAKES,
+    DamagedRowError,
+    Failures,
+    Identity,
+    LockedError,
+    identity,
+    open_file,
+)
+from .sqlite_threads import stop_if_cancelled
+
+LONGEST_PAUSE = 1.0
+"""Seconds for which nobody waits for a file that somebody has just waited for in vain."""
 
 
 class Transaction:
@@ -20,6 +36,7 @@ class Transaction:
     def __init__(self, connection: sqlite3.Connection, failures: Failures) -> None:
         self._connection = connection
         self._failures = failures
+        self.takes = 0
 
     def rows(self, sql: str, *values: object) -> list[Any]:
         """The rows that a statement finds."""
@@ -36,13 +53,31 @@ class Transaction:
         with self._failures:
             self._connection.executemany(sql, rows)
 
+    def count_take(self) -> None:
+        """Note that a binding was taken."""
+        self.takes += 1
+        self.change(SET_TAKES, self.takes)
+
+    def notice_older_content(self, known: int) -> None:
+        """Forget the bindings if fewer were taken than is known: they are those of a backup."""
+        self.takes = next((count for (count,) in self.rows(COUNT_TAKES)), 0)
+        if self.takes < known:
+            for statement in FORGET_BINDINGS:
+                self.change(statement)
+            self.takes = known
+            self.change(SET_TAKES, known)
+
 
 class SharedFile:
     """A file that is open once, whatever number of threads use it.
 
+    An older content that is put into the file while it is used is noticed by the number of takes:
+    each process knows the highest that it has seen.
+
     Args:
         path: An absolute path.
-        busy_timeout: Seconds to wait for others, in this process and elsewhere.
+        busy_timeout: Seconds to wait for others, in this process and elsewhere. Who comes when
+            somebody has just waited in vain does not wait.
     """
 
     def __init__(self, path: str, busy_timeout: float) -> None:
@@ -52,6 +87,8 @@ class SharedFile:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._identity: Identity | None = None
+        self._takes = 0
+        self._locked_until = 0.0
         self._synchronous = ""
         _FORKS.watch(self)
 
@@ -67,10 +104,15 @@ class SharedFile:
 
         With ``durable`` it ends when the disk has it, and not just the operating system.
         """
-        with self._connected() as connection:
+        with self._unlocked(), self._connected() as connection:
+            self._refuse_while_locked()  # others have waited meanwhile
             self._synchronise(connection, "FULL" if durable else "NORMAL")
             with self._transaction(connection, "BEGIN IMMEDIATE") as db:
+                # Whoever cancelled it may have gone on, and waits for nothing of this any more.
+                stop_if_cancelled()
+                db.notice_older_content(self._takes)
                 yield db
+            self._takes = db.takes
 
     def rewrite(self) -> None:
         """Write the whole file anew, so that nothing is left in it of what it once held."""
@@ -111,9 +153,24 @@ class SharedFile:
         if not lock.acquire(timeout=self.busy_timeout):
             raise self._failures.because("it is locked by other threads of this process")
         try:
+            stop_if_cancelled()
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def _unlocked(self) -> Iterator[None]:
+        self._refuse_while_locked()
+        try:
+            yield
+        except LockedError:
+            pause = min(LONGEST_PAUSE, self.busy_timeout / 5)
+            self._locked_until = max(self._locked_until, time.monotonic() + pause)
+            raise
+
+    def _refuse_while_locked(self) -> None:
+        if time.monotonic() < self._locked_until:
+            raise self._failures.because(LOCKED)
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -129,10 +186,17 @@ class SharedFile:
         with self._failures:
             # To go on in a file that was deleted would be to have a store of one's own.
             if self._connection is None or identity(self.path) != self._identity:
-                self._disconnect()
-                self._connection, self._identity = open_file(self.path, self.busy_timeout)
-                self._synchronous = ""
+                return self._open()
             return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        self._disconnect()
+        before = self._identity
+        connection, self._identity = open_file(self.path, self.busy_timeout)
+        self._connection, self._synchronous = connection, ""
+        if self._identity != before:
+            self._takes = 0
+        return connection
 
     def _undo(self, connection: sqlite3.Connection, error: BaseException) -> None:
         """Leave no transaction open. After a failure of SQLite, a new connection is tried."""

@@ -82,7 +82,26 @@ TABLES = (
 )
 """Layout 1. Names and lines are blobs (see `blob`); bodies are JSON in ASCII."""
 
+LATER_TABLES = (
+    # How often a binding was taken: who finds fewer than there were has an older content.
+    """CREATE TABLE IF NOT EXISTS takes (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        count INTEGER NOT NULL CHECK (typeof(count) = 'integer')
+    )""",
+    # A sealed word for each namespace whose transcripts are sealed.
+    """CREATE TABLE IF NOT EXISTS canaries (
+        namespace TEXT NOT NULL,
+        line BLOB NOT NULL,
+        PRIMARY KEY (namespace)
+    ) WITHOUT ROWID""",
+)
+"""Made where they are missing: a program that does not know them can do without."""
+
+COUNT_LATER_TABLES = "SELECT count(*) FROM sqlite_master WHERE name IN ('takes', 'canaries')"
 PLACE = "SELECT device, inode FROM place"
+FORGET_BINDINGS = ("DELETE FROM binding_keys", "DELETE FROM bindings")
+COUNT_TAKES = "SELECT count FROM takes WHERE one = 1"
+SET_TAKES = "INSERT OR REPLACE INTO takes VALUES (1, ?)"
 
 START_AFRESH = (
     "Restore it from a backup, or, while no process uses it, delete it with its -wal and -shm "
@@ -101,7 +120,13 @@ ADVICE = (
 RETRY_EVERY = 0.005
 """Seconds between two attempts at what SQLite refuses at once, without its busy time-out."""
 
+LOCKED = "database is locked"
+
 _CREATING = threading.Lock()
+
+
+class LockedError(StoreError):
+    """Another program held the file for as long as anybody was ready to wait."""
 
 
 class Failures:
@@ -127,7 +152,8 @@ class Failures:
     def because(self, reason: str) -> StoreError:
         """The error for a reason in SQLite's words, which hold nothing that is kept."""
         advice = next((advice for word, advice in ADVICE if word in reason), None)
-        return StoreError(f"The SQLite store {self._path!r} failed: {reason}.", advice=advice)
+        kind = LockedError if reason == LOCKED else StoreError
+        return kind(f"The SQLite store {self._path!r} failed: {reason}.", advice=advice)
 
 
 # -- what the rows hold ------------------------------------------------------------------
@@ -167,13 +193,24 @@ def read_binding(id_: bytes, body: Any, key: str | None = None) -> Binding | Non
     """
     try:
         binding = Binding.from_json(body)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, RecursionError):  # a TypeError where it is not even a text
         raise DamagedRowError from None
     if binding is None:
         return None
     if blob(binding.id) != id_ or (key is not None and key not in binding.keys):
         raise DamagedRowError
     return binding
+
+
+def left(until: Any, now: float) -> float:
+    """The seconds until then.
+
+    Raises:
+        DamagedRowError: It is no time.
+    """
+    if not isinstance(until, float):
+        raise DamagedRowError
+    return until - now
 
 
 def read_note(body: Any) -> NoteState:
@@ -379,6 +416,7 @@ def _try_to_set_up(connection: sqlite3.Connection, path: str) -> None:
     if _read(connection).empty:
         _make_tables(connection, path)
     _refuse_others(path, _read(connection))
+    _make_later_tables(connection)
     _notice_copies(connection, path)
     connection.execute("PRAGMA secure_delete=ON")  # what is cleared is overwritten
     connection.execute("PRAGMA journal_mode=WAL")
@@ -395,8 +433,8 @@ def _notice_copies(connection: sqlite3.Connection, path: str) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     if connection.execute(PLACE).fetchall() != [place]:  # or another process was faster
-        connection.execute("DELETE FROM binding_keys")
-        connection.execute("DELETE FROM bindings")
+        for statement in FORGET_BINDINGS:
+            connection.execute(statement)
         connection.execute("DELETE FROM place")
         connection.execute("INSERT INTO place VALUES (?, ?)", place)
     connection.execute("COMMIT")
@@ -405,6 +443,15 @@ def _notice_copies(connection: sqlite3.Connection, path: str) -> None:
 def _signed(number: int) -> int:
     """A number of up to 64 bits, as SQLite's integers hold it."""
     return number - 2**64 if number >= 2**63 else number
+
+
+def _make_later_tables(connection: sqlite3.Connection) -> None:
+    if connection.execute(COUNT_LATER_TABLES).fetchone()[0] == len(LATER_TABLES):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in LATER_TABLES:
+        connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def _make_tables(connection: sqlite3.Connection, path: str) -> None:

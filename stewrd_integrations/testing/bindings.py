@@ -123,6 +123,7 @@ class UniqueRules(Chapter):
         """A key that two have is passed over like one that nobody has."""
         calls.put(binding("1", "k"), LONG)
         calls.put(binding("2", "k", "k2"), LONG)
+        calls.put(binding("3", "k"), LONG)
         assert ids(calls.peek(("k", "k2"), unique=True)) == ["2"]
         assert calls.take(("k", "k2"), unique=True) == binding("2", "k", "k2")
 
@@ -176,6 +177,17 @@ class PeekRules(Chapter):
         """Whatever number of its keys are asked for, it can be taken once."""
         calls.put(binding("1", "a", "b", "c"), LONG)
         assert calls.peek(("c", "b", "a", "c")) == [binding("1", "a", "b", "c")]
+
+    def test_peek_shows_what_unique_takes_would_pop(self, calls: Store) -> None:
+        """Whoever was taken by a later key no longer makes an earlier one ambiguous."""
+        calls.put(binding("1", "a"), LONG)
+        calls.put(binding("2", "a", "b"), LONG)
+        calls.put(binding("3", "c"), LONG)
+        calls.put(binding("4", "c"), LONG)
+        shown = calls.peek(("a", "b", "c"), unique=True)
+        assert ids(shown) == ["2", "1"]
+        keys = ("a", "b", "c")
+        assert [calls.take(keys, unique=True) for _ in range(3)] == [*shown, None]
 
 
 class PuttingRules(Chapter):

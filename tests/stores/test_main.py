@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,8 @@ def test_another_namespace_is_empty(path: Path, capsys: pytest.CaptureFixture[st
     [
         ("sqlite:///{}/none.db", "There is no file"),
         ("memory://", "within each process"),
+        ("memory://?x=secret", "takes no settings"),
+        ("redis://localhost/0?colour=secret", "unknown setting: colour"),
         ("mysql://ada:secret@host", "unknown scheme"),
         ("redis://ada:secret@127.0.0.1:1/0", "can't be reached"),
     ],
@@ -87,6 +92,43 @@ def test_what_is_not_there(
     assert captured.out == ""
     assert "secret" not in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+HOSTILE = (
+    "UPDATE bindings SET until = 'soon'",
+    "UPDATE slots SET until = 'soon'",
+    "UPDATE slots SET until = x'00'",
+    "UPDATE transcripts SET until = 'never'",
+    "UPDATE bindings SET body = '[]'",
+    "UPDATE bindings SET body = json_set(body, '$.sent_at', 'yesterday')",
+    "UPDATE bindings SET body = json_set(body, '$.used', json('{}'))",
+    "UPDATE bindings SET body = json_set(body, '$.covered.base_count', 'x')",
+    "UPDATE OR IGNORE slots SET pool = x'ff'",
+    "UPDATE transcripts SET conversation = 5",
+)
+
+
+@pytest.mark.parametrize("statement", HOSTILE)
+def test_what_others_have_spoilt_is_told_of(
+    path: Path, statement: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(statement)
+    assert main([f"sqlite:///{path}"]) == 1
+    assert "can't be read" in capsys.readouterr().err
+
+
+def test_any_name_can_be_shown(tmp_path: Path) -> None:
+    path = tmp_path / "odd.db"
+    with closing(SQLiteStore(path)) as store:
+        store.occupy("\ud800\x1b[2J", "\udfff漢字", 10, 60)
+        store.append("\ud800\n漢字", ["line"])
+    for more in ([], ["--json"]):
+        command = [sys.executable, "-m", "stewrd_integrations.stores", f"sqlite:///{path}", *more]
+        ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60, env=ascii_only)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"\x1b" not in done.stdout
 
 
 def test_as_a_command(path: Path) -> None:

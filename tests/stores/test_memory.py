@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections import deque
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from stewrd_integrations.errors import ConfigurationError
 from stewrd_integrations.sessions.binding import DAY, Binding, Run
 from stewrd_integrations.sessions.digest import Covered
 from stewrd_integrations.stores import MemoryStore, open_store
+from stewrd_integrations.stores.memory import SWEPT
 from tests.worlds import Clock
 
 
@@ -22,6 +25,29 @@ def clock() -> Clock:
 @pytest.fixture
 def store(clock: Clock) -> MemoryStore:
     return MemoryStore(clock)
+
+
+def write_on(store: MemoryStore, times: int) -> None:
+    for _ in range(times):
+        store.note("written", lambda note: note)
+
+
+class Looked(dict[str, Any]):
+    """A dict that counts how often somebody looks into it, once for each entry that it shows."""
+
+    looks = 0
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.looks += 1
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self.looks += 1
+        return super().pop(name, *default)
+
+    def items(self) -> Any:
+        self.looks += len(self)
+        return super().items()
 
 
 def binding(id_: str, *keys: str) -> Binding:
@@ -46,6 +72,31 @@ def test_old_bindings_are_swept(store: MemoryStore, clock: Clock) -> None:
     assert len(store._by_key) < 300
 
 
+def test_no_write_has_to_look_at_all_that_is_kept() -> None:
+    store = MemoryStore()
+    for number in range(5_000):
+        store.put(binding(f"x{number}", f"y{number}"), DAY)
+    seen = Looked(store._bindings)
+    store._bindings = seen
+    store._ageing = deque((seen, name, until) for _, name, until in store._ageing)
+    most = 0
+    for number in range(1_000):
+        before = seen.looks
+        store.put(binding(f"z{number}", f"y{number}"), DAY)
+        most = max(most, seen.looks - before)
+    assert 1 < most <= SWEPT + 2
+
+
+def test_what_was_put_and_taken_often_does_not_pile_up(store: MemoryStore, clock: Clock) -> None:
+    store.put(binding("stays", "stays"), DAY)
+    for _ in range(10_000):
+        clock.now += 0.001
+        store.put(binding("1", "k"), DAY)
+        store.take(("k",))
+        store.note("n", lambda _: {})
+    assert len(store._ageing) < 1_000
+
+
 def test_a_slot_lapses_to_the_second(store: MemoryStore, clock: Clock) -> None:
     store.occupy("p", "a", 2, 10)
     store.occupy("p", "b", 2, 20)
@@ -64,9 +115,8 @@ def test_notes_age_out_and_are_swept(store: MemoryStore, clock: Clock) -> None:
     clock.now += 1
     assert store.note("n0") == {}
     assert store.note("n1") == {"a": 1, "b": 2}, "a change begins its day anew"
-    for _ in range(300):
-        store.note("n1")
-    assert len(store._notes) == 1
+    write_on(store, 600)
+    assert len(store._notes) == 2
 
 
 def test_transcripts_are_kept_for_ever() -> None:
@@ -92,8 +142,7 @@ def test_transcripts_age_out_after_their_last_line_and_are_swept(clock: Clock) -
     store.append("c", ["3"])
     assert store.load("c") == ["3"]
     clock.now += 10
-    for _ in range(300):
-        store.note("n")
+    write_on(store, 300)
     assert store._transcripts == {}
 
 

@@ -43,6 +43,18 @@ def test_the_environment_names_the_store(tmp_path: Path, monkeypatch: pytest.Mon
     assert isinstance(open_store(), SQLiteStore)
 
 
+def test_an_error_names_the_variable_that_the_url_came_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STEWRD_STORE", "mysql://ada:secret@host")
+    with pytest.raises(ConfigurationError, match=r"STEWRD_STORE.*unknown scheme.*Use") as caught:
+        open_store()
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigurationError) as caught:
+        open_store("mysql://host")
+    assert "STEWRD_STORE" not in str(caught.value)
+
+
 def test_redis_is_not_reached_before_it_is_used() -> None:
     store = open_store("redis://ada:secret@127.0.0.1:1/0?namespace=a.b&socket_timeout=2")
     assert isinstance(store, RedisStore)
@@ -64,6 +76,10 @@ def test_redis_is_not_reached_before_it_is_used() -> None:
         ("mysql://ada:secret@host", "unknown scheme"),
         ("redis://ada:secret@host:port/0", ""),
         ("nonsense", "unknown scheme"),
+        ("memory://?x=secret", "takes no settings"),
+        ("redis://localhost?colour=secret", "unknown setting: colour"),
+        ("unix:///run/redis.sock?colour=secret", "unknown setting: colour"),
+        ("redis://:12?colour=secret@localhost:6379/0", "malformed"),
     ],
 )
 def test_a_url_that_can_not_be_used(url: str, wrong: str) -> None:

@@ -76,7 +76,7 @@ def pooled(monkeypatch: pytest.MonkeyPatch) -> None:
         "redis://:12/sk-secret@localhost:6379/0",
         "redis://:12?sk-secret@localhost:6379/0",
         "redis://:sk-secret@localhost?socket_timeout=secret",
-        "redis://:sk-secret@localhost?secret=secret",
+        "redis://:sk?secret=secret@localhost",
         "redis://[sk-secret",
         "rediss://:sk-secret@localhost?ssl_cert_reqs=secret",
         "unix://",

@@ -92,6 +92,14 @@ class PeekPops(MemoryStore):
         return [] if found is None else [found]
 
 
+@caught_by("test_peek_shows_what_unique_takes_would_pop")
+class PeekAsksEachKeyOnce(MemoryStore):
+    def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
+        ask = super().peek
+        found = [each for key in keys for each in ask((key,), unique)]
+        return [each for place, each in enumerate(found) if each not in found[:place]]
+
+
 @caught_by("test_peek_shows_each_binding_once")
 class PeekRepeats(MemoryStore):
     def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
