@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -29,6 +29,9 @@ from .single_calls import SingleCalls
 from .stamps import of as stamps_of
 from .stamps import said
 from .tool_calling import ALONE
+
+if TYPE_CHECKING:
+    from ..api.credentials import KeySource
 
 
 class StewrdLLM(SingleCalls):
@@ -78,6 +81,10 @@ class StewrdLLM(SingleCalls):
     Raises:
         ConfigurationError: An option is wrong or unknown, or there is no key.
     """
+
+    if TYPE_CHECKING:  # else checkers would make one up from the fields, which lack the key
+
+        def __init__(self, *, api_key: KeySource = None, **options: Any) -> None: ...
 
     @classmethod
     def class_name(cls) -> str:
