@@ -11,16 +11,32 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+)
 from llama_index.core.bridge.pydantic import BaseModel
-from llama_index.core.prompts import BasePromptTemplate, PromptTemplate
+from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate, PromptTemplate
 from llama_index.core.tools.types import BaseTool
 from llama_index.core.types import TokenAsyncGen, TokenGen
 from typing_extensions import override
 
 from .configured import ConfiguredLLM
 from .pending import standing_alone
-from .tool_calling import ALONE, CALLS, FORM, conversation, prepared, selections, single
+from .stamps import of
+from .tool_calling import (
+    ALONE,
+    CALLS,
+    FORM,
+    aformed,
+    conversation,
+    formed,
+    prepared,
+    selections,
+    single,
+)
 
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
@@ -34,6 +50,22 @@ def _form(kwargs: dict[str, Any] | None) -> dict[str, Any]:
     return {**(kwargs or {}), ALONE: FORM}
 
 
+def _unfilled_history(
+    prompt: BasePromptTemplate, messages: Sequence[ChatMessage]
+) -> list[ChatMessage]:
+    """A prompt's messages, with those of a memory as it handed them out.
+
+    Engines put the history into the template, so that LlamaIndex would fill in what once was
+    said, too: `{query_str}` in it would become what is said now.
+    """
+    if not isinstance(prompt, ChatPromptTemplate):
+        return list(messages)
+    history = prompt.message_templates[:-1]  # the last one is what is said now
+    first = len(messages) - len(prompt.message_templates)  # the model may have instructions
+    kept = {first + at: message for at, message in enumerate(history) if of([message])}
+    return [kept.get(at, message) for at, message in enumerate(messages)]
+
+
 class SingleCalls(ConfiguredLLM):
     """A model that knows which of its calls stand alone, and how tools are offered."""
 
@@ -41,12 +73,12 @@ class SingleCalls(ConfiguredLLM):
 
     @override
     def predict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
-        with standing_alone():
+        with standing_alone(rewritten=self.output_parser is not None):
             return super().predict(prompt, **prompt_args)
 
     @override
     async def apredict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
-        with standing_alone():
+        with standing_alone(rewritten=self.output_parser is not None):
             return await super().apredict(prompt, **prompt_args)
 
     @override
@@ -58,6 +90,10 @@ class SingleCalls(ConfiguredLLM):
     async def astream(self, prompt: BasePromptTemplate, **prompt_args: Any) -> TokenAsyncGen:
         with standing_alone():
             return await super().astream(prompt, **prompt_args)
+
+    @override
+    def _get_messages(self, prompt: BasePromptTemplate, **prompt_args: Any) -> list[ChatMessage]:
+        return _unfilled_history(prompt, super()._get_messages(prompt, **prompt_args))
 
     # -- structured answers ------------------------------------------------------------
 
@@ -156,6 +192,54 @@ class SingleCalls(ConfiguredLLM):
             error_on_tool_error,
             **{ALONE: CALLS, **kwargs},
         )
+
+    @override
+    def stream_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponseGen:
+        """`chat_with_tools` as a stream, which the API does not cut (contract, *AgentRequest*)."""
+        chunks = super().stream_chat_with_tools(
+            tools,
+            user_msg,
+            chat_history,
+            verbose,
+            allow_parallel_tool_calls,
+            tool_required,
+            **kwargs,
+        )
+        wants_form = kwargs.get(ALONE) == FORM
+        return formed(chunks, parallel=allow_parallel_tool_calls) if wants_form else chunks
+
+    @override
+    async def astream_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponseAsyncGen:
+        """`stream_chat_with_tools` for the event loop."""
+        chunks = await super().astream_chat_with_tools(
+            tools,
+            user_msg,
+            chat_history,
+            verbose,
+            allow_parallel_tool_calls,
+            tool_required,
+            **kwargs,
+        )
+        wants_form = kwargs.get(ALONE) == FORM
+        return aformed(chunks, parallel=allow_parallel_tool_calls) if wants_form else chunks
 
     @override
     def _prepare_chat_with_tools(

@@ -20,7 +20,6 @@ from llama_index.core.tools.types import BaseTool
 
 from ..errors import InvalidInputError
 from ..offers import ToolChoice, offer_of
-from ..runtime import check_offered
 from ..types import Tool
 
 ALONE: Final = "stewrd_stands_alone"
@@ -60,14 +59,16 @@ def prepared(
     if tools and not parallel:
         given["parallel_tool_calls"] = False
     offer = offer_of(given)
-    if required and choice != "none" and offer.choice is None:
+    forbidden = bool(tools) and not offer.tools
+    if required and offer.choice is None and not forbidden:
         given["tool_choice"] = "required"
         offer = offer_of(given)
-    _check(offer.tools)
+    _check_names(offer.tools)
     return {"messages": list(messages), **(given if tools else {})}
 
 
-def _check(tools: Sequence[Tool]) -> None:
+def _check_names(tools: Sequence[Tool]) -> None:
+    # The API's own limits are checked later on, for every call.
     names = [tool.name for tool in tools]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -75,7 +76,6 @@ def _check(tools: Sequence[Tool]) -> None:
             f"Two tools have the name {twice[0]!r}.",
             advice="Rename one of them: calls are dispatched by name.",
         )
-    check_offered(tools)
 
 
 def _formatted(tool: BaseTool) -> dict[str, Any]:
@@ -84,8 +84,12 @@ def _formatted(tool: BaseTool) -> dict[str, Any]:
             f"{tool!r} is no tool of LlamaIndex.",
             advice="Make one of it, say with FunctionTool.from_defaults(fn).",
         )
-    # The API's own limits are checked later on, with an error that names the tool.
-    return tool.metadata.to_openai_tool(skip_length_check=True)
+    if not tool.metadata.name:
+        raise InvalidInputError(f"{tool!r} has no name.", advice="Calls are dispatched by name.")
+    formatted = tool.metadata.to_openai_tool(skip_length_check=True)
+    # LlamaIndex writes underscores into names, and finds no tool of such a name in a call.
+    formatted["function"]["name"] = tool.metadata.name
+    return formatted
 
 
 def conversation(
@@ -124,9 +128,8 @@ def selections(response: ChatResponse, *, needed: bool) -> list[ToolSelection]:
 
 def _arguments(given: Mapping[str, Any] | str) -> dict[str, Any]:
     if isinstance(given, str):  # an answer of another model, say
-        read = json.loads(given or "{}")
-        return read if isinstance(read, dict) else {}
-    return dict(given)
+        given = json.loads(given or "{}")
+    return given  # type: ignore[return-value]  # a selection takes what is no object for {}
 
 
 def single(response: ChatResponse) -> ChatResponse:
@@ -134,8 +137,8 @@ def single(response: ChatResponse) -> ChatResponse:
     calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     if len(calls) < 2:
         return response
-    others = {id(call) for call in calls[1:]}  # two equal calls are two all the same
-    kept = [block for block in response.message.blocks if id(block) not in others]
+    others = [block for block in response.message.blocks if not isinstance(block, ToolCallBlock)]
+    kept = [*others, calls[0]]
     message = response.message.model_copy(update={"blocks": kept})
     return response.model_copy(update={"message": message})
 
