@@ -132,24 +132,31 @@ class Conversation:
 
     # -- an end ------------------------------------------------------------------------
 
-    def forget(self, messages: Sequence[Message]) -> None:
+    def forget(self, messages: Sequence[Message], lines: Sequence[str] = ()) -> None:
         """Forget the transcript and every session that has heard these messages.
 
         The transcript goes last: whoever is interrupted can ask for it once more.
 
         Args:
             messages: The whole conversation.
+            lines: Another transcript, to take its place in one go.
         """
         flow, around = self._forgetting(messages)
         list(drive(flow, self._runtime.client, around))
-        self._store.clear(self._transcript())
+        if lines:
+            self._store.append(self._transcript(), lines, True)
+        else:
+            self._store.clear(self._transcript())
 
-    async def aforget(self, messages: Sequence[Message]) -> None:
+    async def aforget(self, messages: Sequence[Message], lines: Sequence[str] = ()) -> None:
         """`forget` for the event loop."""
         flow, around = self._forgetting(messages)
         async for _ in adrive(flow, self._runtime.async_client, around):
             pass
-        await self._store.aclear(self._transcript())
+        if lines:
+            await self._store.aappend(self._transcript(), lines, True)
+        else:
+            await self._store.aclear(self._transcript())
 
     def _forgetting(self, messages: Sequence[Message]) -> tuple[Flow[Outcome], Surroundings]:
         keys = self._keys(messages)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
@@ -20,19 +21,18 @@ from typing_extensions import Self, override
 
 from ..api.credentials import ApiKey
 from ..conversations import Conversation, SessionInfo
-from ..errors import ConfigurationError, InvalidInputError, StoreError
+from ..errors import ConfigurationError, StoreError
 from ..runtime import Options
 from ..stamps import Stamp
-from ..types import Message
-from .messages import read_messages
+from .configured import ConfiguredLLM
+from .lines import continuation, heard, lines_of, messages_of
 from .pending import Pending, leave
 from .places import Place, recalled, remembered, store_elsewhere, told_store
-from .stamps import stamped, without
+from .stamps import stamped
 
 if TYPE_CHECKING:
     from ..api.credentials import KeySource
     from ..stores import Store
-    from .llm import StewrdLLM
 
 
 class StewrdMemory(BaseMemory):
@@ -70,6 +70,7 @@ class StewrdMemory(BaseMemory):
         api_key: The project's key; else ``STEWRD_API_KEY``.
         base_url: The API's address; else ``STEWRD_BASE_URL``, or the public API.
         place: What its JSON says of key and store.
+        class_name: Makes no difference; its JSON has it.
 
     Whatever needs the store raises `StoreError` if that fails.
 
@@ -95,10 +96,13 @@ class StewrdMemory(BaseMemory):
         api_key: KeySource = None,
         base_url: str | None = None,
         place: Mapping[str, Any] | None = None,
+        class_name: str | None = None,  # noqa: ARG002 - LlamaIndex's dumps have it
     ) -> None:
-        known = recalled(place or {})
-        key = ApiKey(api_key) if known is None or api_key is not None else known.api_key
+        key, is_given = ApiKey(api_key), api_key is not None
         del api_key  # a traceback that shows locals must not show it
+        known = None if place is None else recalled(place)
+        if known is not None and not is_given:
+            key = known.api_key
         if store is None and place is not None:
             store = store_elsewhere(place) if known is None else known.store
         name = uuid.uuid4().hex if conversation_id is None else conversation_id
@@ -134,7 +138,7 @@ class StewrdMemory(BaseMemory):
     def from_defaults(
         cls,
         chat_history: Sequence[ChatMessage] | None = None,
-        llm: StewrdLLM | None = None,
+        llm: ConfiguredLLM | None = None,
         *,
         conversation_id: str | int | uuid.UUID | None = None,
         **options: Any,
@@ -151,11 +155,14 @@ class StewrdMemory(BaseMemory):
             ConfigurationError: An option is wrong.
             StoreError: The store failed.
         """
+        if options.get("api_key") is not None:
+            options["api_key"] = ApiKey(options["api_key"])  # hidden where locals are shown
+        _check_names(options)
         if llm is not None:
-            options = {**llm.place(), **options}
+            options = {**_place_of(llm), **options}
         memory = cls(conversation_id, **options)
         if chat_history and not memory._conversation.load():
-            memory._conversation.append(_lines(chat_history))
+            memory._conversation.append(lines_of(chat_history))
         return memory
 
     # -- messages ----------------------------------------------------------------------
@@ -168,30 +175,36 @@ class StewrdMemory(BaseMemory):
             input: What the user says next, where an engine tells it.
             **kwargs: Makes no difference.
         """
+        self._leave(None)
         return self._handed_out(self._conversation.load(), input)
 
     @override
     async def aget(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:
         """`get` for the event loop."""
+        self._leave(None)
         return self._handed_out(await self._conversation.aload(), input)
 
     @override
     def get_all(self) -> list[ChatMessage]:
         """Copies of all messages."""
-        return stamped(_messages(self._conversation.load()), self._stamp())
+        return stamped(messages_of(self._conversation.load()), self._stamp())
 
     @override
     async def aget_all(self) -> list[ChatMessage]:
         """`get_all` for the event loop."""
-        return stamped(_messages(await self._conversation.aload()), self._stamp())
+        return stamped(messages_of(await self._conversation.aload()), self._stamp())
 
     def _handed_out(self, lines: Sequence[str], said: str | None) -> list[ChatMessage]:
-        messages, stamp = _messages(lines), self._stamp()
-        self._settle()
+        messages, stamp = messages_of(lines), self._stamp()
         if said:
-            self._pending = Pending(stamp, messages, said, alone=self._in_parts)
-        leave(self._pending)
+            self._leave(Pending(stamp, messages, said, alone=self._in_parts))
         return stamped(messages, stamp)
+
+    def _leave(self, pending: Pending | None) -> None:
+        """Leave a stamp for the call that follows, or none."""
+        self._settle()
+        self._pending = pending
+        leave(pending)
 
     def _stamp(self) -> Stamp:
         return Stamp(self.conversation_id, self.tenant, self._conversation.seal())
@@ -227,7 +240,7 @@ class StewrdMemory(BaseMemory):
         await self._conversation.aappend(self._taken_in(messages))
 
     def _taken_in(self, messages: Sequence[ChatMessage]) -> list[str]:
-        lines = _lines(messages)
+        lines = lines_of(messages)
         if self._pending and any(message.role != MessageRole.USER for message in messages):
             # An answer that was refined is none of the calls' own: the session that heard the
             # first of them can't go on, so the next turns don't begin one.
@@ -243,24 +256,22 @@ class StewrdMemory(BaseMemory):
         another one, so every session that has heard it is forgotten.
         """
         self._settle()
-        lines, kept = _lines(messages), self._conversation.load()
-        more = _continuation(kept, lines)
+        lines, kept = lines_of(messages), self._conversation.load()
+        more = continuation(kept, lines)
         if more is None:
-            self._conversation.forget(_heard(kept))
-            more = lines
-        if more:
+            self._conversation.forget(heard(kept), lines)
+        elif more:
             self._conversation.append(more)
 
     @override
     async def aset(self, messages: Sequence[ChatMessage]) -> None:
         """`set` for the event loop."""
         self._settle()
-        lines, kept = _lines(messages), await self._conversation.aload()
-        more = _continuation(kept, lines)
+        lines, kept = lines_of(messages), await self._conversation.aload()
+        more = continuation(kept, lines)
         if more is None:
-            await self._conversation.aforget(_heard(kept))
-            more = lines
-        if more:
+            await self._conversation.aforget(heard(kept), lines)
+        elif more:
             await self._conversation.aappend(more)
 
     @override
@@ -268,16 +279,22 @@ class StewrdMemory(BaseMemory):
         """Forget the messages and every session that has heard them.
 
         Stewrd has no call that deletes a session, so the old one takes its slot until it has
-        been idle for 30 minutes.
+        been idle for 30 minutes. What can't be read, or not with the store's key, goes too.
         """
         self._settle()
-        self._conversation.forget(_heard(self._conversation.load()))
+        lines: list[str] = []
+        with suppress(StoreError):  # unreadable; where the store fails, what follows does too
+            lines = self._conversation.load()
+        self._conversation.forget(heard(lines))
 
     @override
     async def areset(self) -> None:
         """`reset` for the event loop."""
         self._settle()
-        await self._conversation.aforget(_heard(await self._conversation.aload()))
+        lines: list[str] = []
+        with suppress(StoreError):  # as in `reset`
+            lines = await self._conversation.aload()
+        await self._conversation.aforget(heard(lines))
 
     # -- the session -------------------------------------------------------------------
 
@@ -306,85 +323,71 @@ class StewrdMemory(BaseMemory):
         place = remembered(self._place, self._conversation.project())
         return {**handler(self), "class_name": self.class_name(), "place": place}
 
+    @override
+    def model_copy(
+        self,
+        *,
+        update: Mapping[str, Any] | None = None,
+        deep: bool = False,
+    ) -> Self:
+        """A memory of the same conversation, or of that which ``update`` says.
+
+        Raises:
+            ConfigurationError: An option is wrong.
+        """
+        given = {
+            "conversation_id": self.conversation_id,
+            "tenant": self.tenant,
+            "base_url": self.base_url,
+            "api_key": self._place.api_key,
+            "store": self._place.store,
+            **(update or {}),
+        }
+        given["api_key"] = ApiKey(given["api_key"])
+        del update
+        return self._made(given, self._place)
+
+    @classmethod
+    def _made(cls, given: Mapping[str, Any], place: Place) -> Self:
+        """A memory that tells as much of the store as another one in the same place."""
+        made = cls(**given)
+        if made._place.store is place.store:
+            made._place = replace(made._place, told=place.told)
+        return made
+
     def __copy__(self) -> Self:
-        return self._rebuilt()
+        return self.model_copy()
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self._rebuilt()  # clients and stores can't be copied; both use the same
+        return self.model_copy()  # clients and stores can't be copied; both use the same
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return type(self).from_dict, (self.to_dict(),)
 
-    def _rebuilt(self) -> Self:
-        return type(self)(
-            self.conversation_id,
-            tenant=self.tenant,
-            base_url=self.base_url,
-            api_key=self._place.api_key,
-            store=self._place.store,
+
+_OPTIONS = ("tenant", "store", "api_key", "base_url", "place")
+_HABITS = {
+    "session_id": "It is conversation_id here; the session at Stewrd is found by itself.",
+    "token_limit": "There is none: all messages are kept, and a session is sent the new ones only.",
+    "chat_store": "Pass store=, a store of stewrd_integrations or its URL.",
+}
+"""What users of LlamaIndex's own memories would pass, and what to do instead."""
+
+
+def _check_names(options: dict[str, Any]) -> None:
+    unknown = next((name for name in options if name not in _OPTIONS), None)
+    if unknown is not None:
+        options.clear()  # the key may be among them, under another name
+        raise ConfigurationError(
+            f"StewrdMemory has no option {unknown!r}.",
+            advice=_HABITS.get(unknown, f"It has conversation_id, {', '.join(_OPTIONS[:-1])}."),
         )
 
 
-# -- lines of a transcript -------------------------------------------------------------
-
-
-def _lines(messages: Iterable[ChatMessage]) -> list[str]:
-    return [_line(message, place) for place, message in enumerate(messages, 1)]
-
-
-def _line(message: ChatMessage, place: int) -> str:
-    """LlamaIndex's own form of a message, lossless but for its stamp."""
-    try:
-        return json.dumps(without(message).model_dump(mode="json"))
-    except (TypeError, ValueError) as error:
-        problem = type(error).__name__
-    raise InvalidInputError(
-        f"Message {place} (from the {message.role.value}) holds something that is no JSON "
-        f"({problem}).",
-        advice="Look at its blocks and additional_kwargs: keep plain values there.",
+def _place_of(llm: object) -> dict[str, Any]:
+    if isinstance(llm, ConfiguredLLM):
+        return llm.place()
+    raise ConfigurationError(
+        f"llm is a {type(llm).__name__}, which has no conversations of Stewrd.",
+        advice="Pass a StewrdLLM, or api_key and store.",
     )
-
-
-def _messages(lines: Iterable[str]) -> list[ChatMessage]:
-    return [_message(line) for line in lines]
-
-
-def _message(line: str) -> ChatMessage:
-    told = _told(line)
-    try:
-        message = ChatMessage.model_validate(told) if told and "blocks" in told else None
-    except (ValueError, TypeError):
-        message = None
-    if message is None:  # outside, since what was raised shows the line
-        raise StoreError(
-            "A transcript holds a line that is not a message.",
-            advice="It was not written by this class, or by a later version; reset() forgets it.",
-        )
-    return message
-
-
-def _told(line: str) -> dict[str, Any] | None:
-    try:
-        told = json.loads(line)
-    except ValueError:
-        return None
-    return told if isinstance(told, dict) else None
-
-
-def _continuation(kept: Sequence[str], lines: Sequence[str]) -> list[str] | None:
-    """What the new lines add to those that are kept; None if they are no continuation."""
-    told = [json.loads(line) for line in lines[: len(kept)]]
-    if len(lines) < len(kept) or told != [_told(line) for line in kept]:
-        return None
-    return list(lines[len(kept) :])
-
-
-def _heard(lines: Iterable[str]) -> list[Message]:
-    """What of a transcript a session can have heard; the rest is no reason to keep it."""
-    heard: list[Message] = []
-    for line in lines:
-        try:
-            heard += read_messages([_message(line)])
-        except (InvalidInputError, StoreError):
-            continue
-    return heard

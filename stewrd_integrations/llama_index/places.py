@@ -70,7 +70,16 @@ def remembered(place: Place, project: str) -> dict[str, Any]:
 
 
 def recalled(told: Mapping[str, Any]) -> Place | None:
-    """The place that was told of, if this process remembers it."""
+    """The place that was told of, if this process remembers it.
+
+    Raises:
+        ConfigurationError: It is not what `remembered` told.
+    """
+    if not isinstance(told, Mapping):
+        raise ConfigurationError(
+            f"place is a {type(told).__name__}, not what a memory's JSON says of its place.",
+            advice="Leave it out: StewrdMemory(conversation_id, store=...).",
+        )
     with _lock:
         known = _tokens.get(str(told.get("token")))
         return None if known is None else _places[known][1]

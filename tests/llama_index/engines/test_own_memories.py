@@ -1,9 +1,8 @@
-"""SimpleChatEngine with LlamaIndex's own memories."""
+"""SimpleChatEngine with LlamaIndex's own memories: those that keep all, cut, or summarise."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,32 +14,12 @@ from llama_index.core.response_synthesizers import ResponseMode, get_response_sy
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.llama_index import StewrdLLM
 
-from .conftest import Way, sent
+from ..conftest import Way, sent
+from .desk import LEFT_OPEN, ask
 
 Make = Callable[..., StewrdLLM]
 
-# LlamaIndex's memories leave their in-memory databases open.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def _memories_are_collected_here() -> Iterator[None]:
-    gc.freeze()  # looking through all of LlamaIndex would take half a second
-    yield
-    gc.collect()
-    gc.unfreeze()
-
-
-async def ask(engine: SimpleChatEngine, way: Way, text: str) -> str:
-    """One turn in one of the engine's four modes; they are named like the model's."""
-    if way.name == "chat":
-        return str(engine.chat(text))
-    if way.name == "achat":
-        return str(await engine.achat(text))
-    if way.name == "stream_chat":
-        return "".join(engine.stream_chat(text).response_gen)
-    response = await engine.astream_chat(text)
-    return "".join([piece async for piece in response.async_response_gen()])
+pytestmark = LEFT_OPEN
 
 
 def engine_of(llm: StewrdLLM, memory: Any, **options: Any) -> SimpleChatEngine:
