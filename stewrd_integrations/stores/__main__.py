@@ -23,6 +23,8 @@ GHOST = "opening-"
 
 SHOWN = 12
 
+VOID = "this is a copy, or its server began anew; the next worker forgets them"
+
 
 class Inspected(Protocol):
     """A store that can tell all that it holds."""
@@ -86,6 +88,7 @@ def report(held: Inventory, limit: int, now: float) -> dict[str, Any]:
             for name, slots in sorted(held.pools.items())
             if not name.endswith(PROVISIONAL)
         ],
+        "void_bindings": held.void,
         "bindings": sorted((_binding(kept, now) for kept in held.bindings), key=_idle),
         "conversations": sorted(
             (
@@ -172,7 +175,9 @@ def _bindings(told: dict[str, Any]) -> list[str]:
         for row in told["bindings"]
     ]
     head = ["SESSION", "USED", "COVERED", "IDLE FOR", "FORGOTTEN IN"]
-    return ["", f"Bindings ({len(rows)})", *_columns(head, rows)]
+    void = told["void_bindings"]
+    more = [f"  {void} more are void: {VOID}"] if void else []
+    return ["", f"Bindings ({len(rows)})", *_columns(head, rows), *more]
 
 
 def _conversations(told: dict[str, Any]) -> list[str]:

@@ -64,7 +64,9 @@ def open_store(
             and SQLite's ``?busy_timeout=`` (seconds to wait for a locked file; 5 unless said).
         namespace: Keeps applications apart that share a file or a server.
         encryption_key: A Fernet key, or several of which the first encrypts: transcripts are
-            then encrypted at rest. Bindings and notes hold no text of a conversation.
+            then encrypted at rest. Bindings and notes hold no text of a conversation. To change
+            keys: ``[old, new]`` everywhere, then ``[new, old]`` everywhere, then the store's
+            ``reencrypt()``, then ``[new]``.
         transcript_ttl: Seconds that a transcript is kept after its last message; None keeps
             it until it is cleared.
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import random
-import re
 import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from hashlib import blake2b
 from typing import Any
 
 from ..errors import ConfigurationError, StoreError
@@ -21,10 +18,24 @@ from . import redis_scripts as scripts
 from .base import Inventory, Kept, changed
 from .redis_connections import Connections
 from .redis_scripts import Request, Script, Word
-from .sealing import Canary, EncryptionKey, sealer
+from .redis_values import (
+    damaged,
+    digest,
+    kept_bindings,
+    milliseconds,
+    other_layout,
+    read_binding,
+    read_bindings,
+    read_json,
+    read_note,
+    read_note_or_empty,
+    read_slots,
+    text,
+    to_bytes,
+)
+from .sealing import Canary, EncryptionKey, Renewal, sealer
 from .settings import LAYOUT, checked_namespace, checked_ttl
 
-CENTURY = 100 * 365 * DAY
 TRIES = 100
 BATCH = 500
 """Keys that one command of an inventory may name."""
@@ -35,9 +46,11 @@ class RedisStore:
 
     Bindings that an earlier run of the server, or another line of its replication history, has
     written are not taken: after a restart from an old dump, or a failover to a replica that
-    lagged behind, they may have been taken before. Such conversations are replayed. So the
-    server must let its user read INFO. Set ``maxmemory-policy noeviction``: a Redis that evicts
-    keys forgets transcripts.
+    lagged behind, they may have been taken before. Such conversations are replayed. The history
+    also changes when a first replica comes, as `redis-cli --rdb` is one, and when a server frees
+    its backlog an hour after its last replica went (``repl-backlog-ttl``). So the user needs
+    INFO. Set ``maxmemory-policy noeviction``: a Redis that evicts keys forgets transcripts, and
+    what keeps those that are encrypted from being mixed with others.
 
     Commands are never repeated by themselves, whatever the URL says, since a repeated pop would
     lose a binding. A pickled store carries the URL, with the password if there is one in it.
@@ -71,7 +84,7 @@ class RedisStore:
         self._sealer = sealer(encryption_key)
         self._canary = Canary(self._sealer, self._encrypts)
         ttl = checked_ttl(transcript_ttl)
-        self._transcript_ttl = 0 if ttl is None else _milliseconds(ttl)
+        self._transcript_ttl = 0 if ttl is None else milliseconds(ttl)
         self._start = f"stewrd:{{{self._namespace}}}:"
         self._connections = Connections(url, timeout)
 
@@ -98,7 +111,7 @@ class RedisStore:
     def take(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
         """Pop a binding by the first key that hits."""
         while found := self._run(self._take(keys, unique)):
-            binding = _binding(found[0])
+            binding = read_binding(found[0])
             if binding is not None:
                 return binding
         return None
@@ -106,18 +119,18 @@ class RedisStore:
     async def atake(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
         """`take` for the event loop."""
         while found := await self._arun(self._take(keys, unique)):
-            binding = _binding(found[0])
+            binding = read_binding(found[0])
             if binding is not None:
                 return binding
         return None
 
     def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
         """The bindings that repeated takes would pop."""
-        return _bindings(self._run(self._peek(keys, unique)))
+        return read_bindings(self._run(self._peek(keys, unique)))
 
     async def apeek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
         """`peek` for the event loop."""
-        return _bindings(await self._arun(self._peek(keys, unique)))
+        return read_bindings(await self._arun(self._peek(keys, unique)))
 
     def put(self, binding: Binding, ttl: float) -> None:
         """Keep a binding for ``ttl`` seconds."""
@@ -136,7 +149,7 @@ class RedisStore:
         return self._ask(scripts.PEEK, names, f"{self._start}b:", int(unique))
 
     def _put(self, binding: Binding, ttl: float) -> Request:
-        id_, digests = _digest(binding.id), [_digest(key) for key in binding.keys]
+        id_, digests = digest(binding.id), [digest(key) for key in binding.keys]
         bindings, keys = f"{self._start}b:", f"{self._start}k:"
         return self._ask(
             scripts.PUT,
@@ -146,7 +159,7 @@ class RedisStore:
             id_,
             json.dumps(digests),
             binding.to_json(),
-            _milliseconds(ttl),
+            milliseconds(ttl),
         )
 
     # -- slots ---------------------------------------------------------------------------
@@ -169,18 +182,18 @@ class RedisStore:
 
     def slots(self, pool: str) -> dict[str, float]:
         """The live slots of a pool, each with the seconds until it lapses."""
-        return _slots(self._run(self._ask(scripts.SLOTS, [self._key("s", pool)])))
+        return read_slots(self._run(self._ask(scripts.SLOTS, [self._key("s", pool)])))
 
     async def aslots(self, pool: str) -> dict[str, float]:
         """`slots` for the event loop."""
-        return _slots(await self._arun(self._ask(scripts.SLOTS, [self._key("s", pool)])))
+        return read_slots(await self._arun(self._ask(scripts.SLOTS, [self._key("s", pool)])))
 
     def _occupy(self, pool: str, slot: str, limit: int, ttl: float) -> Request:
-        words = (_bytes(f"pool:{pool}"), _bytes(f"slot:{slot}"), limit, _milliseconds(ttl))
+        words = (to_bytes(f"pool:{pool}"), to_bytes(f"slot:{slot}"), limit, milliseconds(ttl))
         return self._ask(scripts.OCCUPY, [self._key("s", pool)], *words)
 
     def _vacate(self, pool: str, slot: str) -> Request:
-        return self._ask(scripts.VACATE, [self._key("s", pool)], _bytes(f"slot:{slot}"))
+        return self._ask(scripts.VACATE, [self._key("s", pool)], to_bytes(f"slot:{slot}"))
 
     # -- notes ---------------------------------------------------------------------------
 
@@ -191,12 +204,12 @@ class RedisStore:
         """
         (was,) = self._run(self._ask(scripts.READ_NOTE, [self._key("n", key)]))
         if change is None:
-            return _note(was)
+            return read_note(was)
         for pause in _pauses():
-            shall_be = json.dumps(changed(change, _note_or_empty(was))).encode()
+            shall_be = json.dumps(changed(change, read_note_or_empty(was))).encode()
             others = self._run(self._change_note(key, was, shall_be))
             if not others:
-                return _note(shall_be)
+                return read_note(shall_be)
             (was,) = others
             time.sleep(pause)
         raise _contended("A note")
@@ -207,18 +220,18 @@ class RedisStore:
         """`note` for the event loop."""
         (was,) = await self._arun(self._ask(scripts.READ_NOTE, [self._key("n", key)]))
         if change is None:
-            return _note(was)
+            return read_note(was)
         for pause in _pauses():
-            shall_be = json.dumps(changed(change, _note_or_empty(was))).encode()
+            shall_be = json.dumps(changed(change, read_note_or_empty(was))).encode()
             others = await self._arun(self._change_note(key, was, shall_be))
             if not others:
-                return _note(shall_be)
+                return read_note(shall_be)
             (was,) = others
             await asyncio.sleep(pause)
         raise _contended("A note")
 
     def _change_note(self, key: str, was: bytes, shall_be: bytes) -> Request:
-        words = (was, shall_be, _milliseconds(DAY))
+        words = (was, shall_be, milliseconds(DAY))
         return self._ask(scripts.CHANGE_NOTE, [self._key("n", key)], *words)
 
     # -- transcripts ---------------------------------------------------------------------
@@ -229,7 +242,7 @@ class RedisStore:
             others = self._run(self._append(conversation, lines, replace))
             if not others:
                 return
-            self._canary.check(_text(others[0]))
+            self._canary.check(text(others[0]))
         raise _contended("The encryption's key")
 
     async def aappend(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
@@ -238,18 +251,18 @@ class RedisStore:
             others = await self._arun(self._append(conversation, lines, replace))
             if not others:
                 return
-            self._canary.check(_text(others[0]))
+            self._canary.check(text(others[0]))
         raise _contended("The encryption's key")
 
     def load(self, conversation: str) -> list[str]:
         """A conversation's transcript."""
         _, *lines = self._run(self._load(conversation)) or [b""]
-        return [self._sealer.open(_text(line)) for line in lines]
+        return [self._sealer.open(text(line)) for line in lines]
 
     async def aload(self, conversation: str) -> list[str]:
         """`load` for the event loop."""
         _, *lines = await self._arun(self._load(conversation)) or [b""]
-        return [self._sealer.open(_text(line)) for line in lines]
+        return [self._sealer.open(text(line)) for line in lines]
 
     def clear(self, conversation: str) -> None:
         """Forget a conversation's transcript."""
@@ -261,7 +274,7 @@ class RedisStore:
 
     def _append(self, conversation: str, lines: Sequence[str], replace: bool) -> Request:
         heading = json.dumps({"name": conversation, "edition": secrets.token_hex(8)})
-        sealed = [_bytes(self._sealer.seal(line)) for line in lines]
+        sealed = [to_bytes(self._sealer.seal(line)) for line in lines]
         known = self._canary.known or ""
         new = known or (self._canary.new() if lines else None) or ""
         words: list[Word] = [int(replace), self._transcript_ttl, known, new, heading, *sealed]
@@ -280,29 +293,38 @@ class RedisStore:
         for name in names["s"]:
             label, *slots = self._run(self._ask(scripts.SLOTS, [name])) or [b"pool:"]
             if slots:
-                pools[_text(label).removeprefix("pool:")] = _slots([label, *slots])
+                pools[text(label).removeprefix("pool:")] = read_slots([label, *slots])
+        bindings = [each for batch in _batches(names["b"]) for each in self._listed(batch)]
         return Inventory(
-            bindings=tuple(self._kept_bindings(names["b"])),
+            bindings=tuple(kept_bindings(bindings)),
             pools=pools,
             notes=len(names["n"]),
             transcripts=tuple(self._kept_transcripts(names["t"])),
+            void=len(names["b"]) - len(bindings),
         )
 
     def reencrypt(self) -> int:
-        """Encrypt every line of every transcript with the newest key.
+        """Encrypt every line of the transcripts anew, under the newest key.
 
-        Lines that others append meanwhile are kept; those processes must have the newest key
-        first. Once it has returned, former keys can be left out.
+        To change keys: first ``encryption_key=[old, new]`` everywhere, so that all can read the
+        new one; then ``[new, old]`` everywhere; then call this once; then ``[new]``.
+        Lines that others append meanwhile are kept.
 
         Returns:
             How many lines there were.
 
         Raises:
-            StoreError: A line can't be read with the keys at hand, or the store failed. What
+            StoreError: The keys at hand are not this store's, and nothing was done; or some
+                lines can't be read with them. Those were left as they were, all others are
+                renewed, and it says which transcripts they are in. Or the store failed: what
                 was done until then stays.
         """
-        count = sum(self._reencrypt(name) for name in self._names()["t"])
+        (canary,) = self._run(self._ask(scripts.READ_CANARY, [f"{self._start}canary"]))
+        self._canary.renew(text(canary) or None)  # with wrong keys nothing is begun
+        renewal = Renewal(self._sealer)
+        count = sum(self._reencrypt(name, renewal) for name in self._names()["t"])
         self._renew_canary()
+        renewal.check()
         return count
 
     def close(self) -> None:
@@ -314,13 +336,16 @@ class RedisStore:
         self._connections.close()
         await self._connections.aclose()
 
-    def _reencrypt(self, name: str) -> int:
+    def _reencrypt(self, name: str, renewal: Renewal) -> int:
         for pause in _pauses():
             kept = self._run(self._ask(scripts.LOAD, [name]))
             if not kept:
                 return 0
             heading, *lines = kept
-            renewed = [_bytes(self._sealer.renew(_text(line))) for line in lines]
+            renewed = [
+                line if (new := renewal.renew(line, text, name)) is None else to_bytes(new)
+                for line in lines
+            ]
             if self._run(self._ask(scripts.SWAP, [name], heading, *renewed)):
                 return len(lines)
             time.sleep(pause)
@@ -330,7 +355,7 @@ class RedisStore:
         name = f"{self._start}canary"
         for pause in _pauses():
             (was,) = self._run(self._ask(scripts.READ_CANARY, [name]))
-            new = self._canary.renew(_text(was) or None)
+            new = self._canary.renew(text(was) or None)
             if new is None or self._run(self._ask(scripts.SWAP_CANARY, [name], was, new)):
                 return
             time.sleep(pause)
@@ -345,28 +370,25 @@ class RedisStore:
             names[kind].append(name)
         return names
 
-    def _kept_bindings(self, names: list[str]) -> Iterator[Kept]:
-        for batch in _batches(names):
-            listed = self._run(self._ask(scripts.LIST_BINDINGS, batch))
-            for text, left in zip(listed[::2], listed[1::2], strict=True):
-                binding = _binding(text)
-                if binding is not None:
-                    yield Kept(binding.id, left / 1_000, binding=binding)
+    def _listed(self, names: list[str]) -> Iterator[tuple[bytes, int]]:
+        """The bindings of this era, each with the milliseconds that it has left."""
+        listed = self._run(self._ask(scripts.LIST_BINDINGS, names))
+        return zip(listed[::2], listed[1::2], strict=True)
 
     def _kept_transcripts(self, names: list[str]) -> Iterator[Kept]:
         for batch in _batches(names):
             listed = self._run(self._ask(scripts.LIST_TRANSCRIPTS, batch))
             for place in range(0, len(listed), 3):
                 heading, lines, left = listed[place : place + 3]
-                name = _json(heading).get("name")
+                name = read_json(heading).get("name")
                 if not isinstance(name, str):
-                    raise _damaged()
+                    raise damaged()
                 yield Kept(name, None if left < 0 else left / 1_000, lines=lines)
 
     # -- what goes over the wire -------------------------------------------------------------
 
     def _key(self, kind: str, part: str) -> str:
-        return f"{self._start}{kind}:{_digest(part)}"
+        return f"{self._start}{kind}:{digest(part)}"
 
     def _ask(self, script: Script, names: Sequence[str], *words: Word) -> Request:
         return script([f"{self._start}schema", *names], LAYOUT, *words)
@@ -387,83 +409,23 @@ class RedisStore:
         match status:
             case b"ok":
                 return rest
+            case b"blind":
+                raise StoreError(
+                    "Redis does not permit this user INFO, without which it can't be known "
+                    "whether a binding was taken before.",
+                    advice="Give the user +info, which +@all -@dangerous leaves out.",
+                )
             case b"era":
                 raise StoreError(
                     "Redis does not tell its run_id and its master_replid (INFO), without which "
                     "it can't be known whether a binding was taken before."
                 )
             case _:
-                raise _other_layout(self._namespace, rest[0])
+                raise other_layout(self._namespace, rest[0])
 
 
 def _rebuilt(url: str, namespace: str, ttl: float | None, timeout: float) -> RedisStore:
     return RedisStore(url, namespace=namespace, transcript_ttl=ttl, timeout=timeout)
-
-
-def _digest(part: str) -> str:
-    return blake2b(_bytes(part), digest_size=16).hexdigest()
-
-
-def _milliseconds(seconds: float) -> int:
-    """A time that Redis can hold: rounded up, so that nothing ends too early."""
-    return math.ceil(max(0.0, min(seconds, CENTURY)) * 1_000)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _damaged() -> StoreError:
-    return StoreError(
-        "Something that the Redis store keeps can't be read.",
-        advice="Its conversation is replayed; look whether another program writes there.",
-    )
-
-
-def _text(kept: bytes) -> str:
-    try:
-        return kept.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        raise _damaged() from None
-
-
-def _json(kept: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(kept)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise _damaged()
-    return found
-
-
-def _note_or_empty(kept: bytes) -> NoteState:
-    """The note; an empty one in the place of one that can't be read, so that it is renewed."""
-    try:
-        return _note(kept)
-    except StoreError:
-        return {}
-
-
-def _note(kept: bytes) -> NoteState:
-    return _json(kept) if kept else {}
-
-
-def _binding(kept: bytes) -> Binding | None:
-    try:
-        return Binding.from_json(_text(kept))
-    except (ValueError, RecursionError):
-        raise _damaged() from None
-
-
-def _bindings(listed: list[bytes]) -> list[Binding]:
-    return [binding for kept in listed if (binding := _binding(kept)) is not None]
-
-
-def _slots(listed: list[Any]) -> dict[str, float]:
-    """The slots behind a pool's label, each with the seconds that it has left."""
-    pairs = zip(listed[1::2], listed[2::2], strict=True)
-    return {_text(slot).removeprefix("slot:"): left / 1_000 for slot, left in pairs}
 
 
 def _batches(names: list[str]) -> Iterator[list[str]]:
@@ -479,19 +441,3 @@ def _pauses() -> Iterator[float]:
 
 def _contended(what: str) -> StoreError:
     return StoreError(f"{what} was changed by others {TRIES} times while we tried to.")
-
-
-def _other_layout(namespace: str, found: bytes) -> ConfigurationError:
-    # Only what looks like a layout's number is shown: it may be anybody's data.
-    shown = _text(found) if re.fullmatch(rb"\d{1,6}", found) else None
-    what = f"layout {shown}" if shown else f"a schema key that is not ours ({_kind(found)})"
-    return ConfigurationError(
-        f"The Redis namespace {namespace!r} holds {what}; this version writes layout {LAYOUT}.",
-        advice="Use another namespace=, or the version of this package that wrote it. "
-        "Nothing was touched.",
-    )
-
-
-def _kind(found: bytes) -> str:
-    kinds = (b"hash", b"list", b"set", b"zset", b"stream")
-    return f"a {found.decode()}" if found in kinds else "another text"

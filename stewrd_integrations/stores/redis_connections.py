@@ -31,6 +31,10 @@ Some programs run one coroutine in a loop and close it at once, without the shut
 `asyncio.run` makes. A connection that was kept open would be left to the garbage collector.
 """
 
+_NO_PERMISSION = r"NOPERM|NoPermission|ACL fail|can't run this"
+
+ADVICE = {_NO_PERMISSION: 'The README lists what it needs, under "Redis in production".'}
+
 _CAUSES = (
     (r"\bWRONGTYPE\b", None),
     (r"\bLOADING\b|BusyLoading", "Redis is still loading its data."),
@@ -38,7 +42,7 @@ _CAUSES = (
     (r"\bREADONLY\b|ReadOnly", "Redis is a replica that can only be read."),
     (r"\bMISCONF\b", "Redis can't save to its disk and takes no changes."),
     (r"\bNOAUTH\b|WRONGPASS|Authenti|Authoriz", "Redis refuses the user or the password."),
-    (r"NOPERM|NoPermission|ACL fail|can't run this", "Redis does not permit this user enough."),
+    (_NO_PERMISSION, "Redis does not permit this user enough."),
     (r"MaxConn|Too many conn|max number of clients", "There are too many connections."),
     (r"\bMOVED\b|Moved|\bASK|CLUSTERDOWN|CrossSlot", "Redis is a cluster and sends us away."),
     (r"Timeout|timed out", "Redis did not answer in time."),
@@ -52,7 +56,10 @@ def failure(error: Exception) -> StewrdError:
     text = f"{kind} {error}"
     for pattern, message in _CAUSES:
         if re.search(pattern, text):
-            return StoreError(message) if message else foreign("a key of another type")
+            advice = ADVICE.get(pattern)
+            return (
+                StoreError(message, advice=advice) if message else foreign("a key of another type")
+            )
     return StoreError(f"Redis refused a command ({kind}).")
 
 

@@ -5,6 +5,7 @@ that another layout or another program holds, and a server that lost all its key
 Each answers with a list whose first item is "ok", or says why it did nothing:
 
 - "schema" and what was found in the place of our layout's number;
+- "blind": the user may not read INFO;
 - "era": the server does not tell which run and which line of history its data are of;
 - "again": so many dead entries were cleared away that others should have their turn first.
 
@@ -70,7 +71,13 @@ if not found then redis.call('SET', KEYS[1], ARGV[1]) end
 # A server that starts from an old dump has another run_id. One that became a replica and then
 # the master again keeps it, but has another replication id: it too may hold what was taken.
 _ERA = """
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local server = redis.pcall('INFO', 'server')
+if type(server) == 'table' then
+  local told = string.lower(server.err)
+  if string.find(told, 'perm') or string.find(told, "can't run") then return {'blind'} end
+  return server
+end
+local run = string.match(server, 'run_id:(%x+)')
 local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 if not run or not history then return {'era'} end
 local era = run .. ':' .. history

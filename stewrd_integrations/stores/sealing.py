@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from pydantic import SecretStr
@@ -77,7 +78,7 @@ class Sealed:
         except (InvalidToken, ValueError):  # a ValueError where it is not even ASCII
             raise StoreError(
                 "A transcript can't be decrypted with the keys at hand.",
-                advice="Pass the key that it was written with too: encryption_key=[new, old].",
+                advice="Pass the key that it was written with too: encryption_key=[key, other].",
             ) from None
         return line.decode("utf-8", "surrogatepass")
 
@@ -122,14 +123,61 @@ class Canary:
             with_what = "with another key" if self._encrypts else "and it was opened without a key"
             raise ConfigurationError(
                 f"The transcripts of this store are encrypted {with_what}; nothing was added.",
-                advice="Open it with encryption_key=, or with encryption_key=[new, old] until "
-                "reencrypt() has brought all under the new key. Or use another namespace=.",
+                advice="Open it with its encryption_key=. To change keys, open it everywhere with "
+                "[old, new], then everywhere with [new, old], then call reencrypt(), and then "
+                "leave the old key out. Or use another namespace=.",
             ) from None
         self.known = kept
 
     def renew(self, kept: str | None) -> str | None:
         """The word sealed with the newest key, None for none."""
         return self.new() if kept is None else self._sealer.renew(kept)
+
+
+class Renewal:
+    """Brings lines under the newest key, and remembers where it couldn't.
+
+    Args:
+        sealer: What seals the lines.
+    """
+
+    SHOWN = 10
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+        self._left: Counter[str] = Counter()
+
+    def renew(self, kept: Any, read: Callable[[Any], str], transcript: object) -> str | None:
+        """A line under the newest key, or None if it can't be read.
+
+        Args:
+            kept: The line.
+            read: Makes a text of what was kept, or raises a `StoreError`.
+            transcript: The key under which the store keeps the line's transcript.
+        """
+        try:
+            return self._sealer.renew(read(kept))
+        except StoreError:
+            key = transcript if isinstance(transcript, bytes) else str(transcript).encode()
+            self._left[key.decode("utf-8", "backslashreplace")] += 1
+            return None
+
+    def check(self) -> None:
+        """Tell of what couldn't be read.
+
+        Raises:
+            StoreError: There was such a line; it names the first transcripts by their keys.
+        """
+        if not self._left:
+            return
+        shown = ", ".join(map(repr, sorted(self._left)[: self.SHOWN]))
+        more = len(self._left) - self.SHOWN
+        raise StoreError(
+            f"{self._left.total()} lines in {len(self._left)} transcripts can't be read with the "
+            f"keys at hand, and were left as they are: {shown}"
+            f"{f' and {more} more' if more > 0 else ''}. All others are renewed.",
+            advice="Call it again with the key that they were written with too, or clear them.",
+        )
 
 
 def sealer(key: EncryptionKey | Sequence[EncryptionKey] | None) -> Sealer:

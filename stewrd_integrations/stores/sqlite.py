@@ -17,10 +17,11 @@ from ..errors import ConfigurationError
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
 from . import sqlite_statements as sql
-from .base import Inventory, Kept, changed, popped
-from .sealing import Canary, EncryptionKey, sealer
+from .base import Inventory, changed, popped
+from .sealing import Canary, EncryptionKey, Renewal, sealer
 from .settings import checked_namespace, checked_ttl
 from .sqlite_connection import SharedFile, Transaction
+from .sqlite_looking import listed
 from .sqlite_schema import DamagedRowError, blob, left, read_binding, read_note, text
 from .sqlite_threads import Threads
 
@@ -80,10 +81,13 @@ class SQLiteStore:
         self._transcript_ttl = checked_ttl(transcript_ttl)
         self._clock = clock
         self._file = SharedFile(_checked_path(path), _checked_wait(busy_timeout))
+        # A connection of its own, so that who reads does not stand behind who waits to write.
+        self._reads = SharedFile(self._file.path, self._file.busy_timeout)
         self._threads = Threads()
         self._writes_to_sweep = 0
         # A connection that is left to the garbage collector makes Python warn.
-        weakref.finalize(self, self._file.close)
+        for each in (self._file, self._reads):
+            weakref.finalize(self, each.close)
 
     @property
     def path(self) -> str:
@@ -130,7 +134,7 @@ class SQLiteStore:
 
     def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
         """The bindings that repeated takes would pop."""
-        with self._file.reading() as db:
+        with self._reads.reading() as db:
             found = [(key, self._find(db, key)) for key in keys]
         read = {id_: read_binding(id_, body, key) for key, rows in found for id_, body in rows}
         order = popped([[id_ for id_, _ in rows] for _, rows in found], unique)
@@ -184,7 +188,7 @@ class SQLiteStore:
 
     def slots(self, pool: str) -> dict[str, float]:
         """The live slots of a pool, each with the seconds until it lapses."""
-        with self._file.reading() as db:
+        with self._reads.reading() as db:
             now = self._clock()
             rows = db.rows(sql.SLOTS, self._namespace, blob(pool), now)
         return {text(slot): left(until, now) for slot, until in rows}
@@ -195,7 +199,7 @@ class SQLiteStore:
         """Read a note, or change it and read the result."""
         name = blob(key)
         if change is None:
-            with self._file.reading() as db:
+            with self._reads.reading() as db:
                 return self._note(db, name)
         with self._writing() as db:
             note = changed(change, self._note_or_remove(db, name))
@@ -234,7 +238,7 @@ class SQLiteStore:
     def load(self, conversation: str) -> list[str]:
         """A conversation's transcript."""
         named = (self._namespace, blob(conversation))
-        with self._file.reading() as db:
+        with self._reads.reading() as db:
             life, alive = self._life(db, *named)
             rows = db.rows(sql.LINES, *named, life) if alive else []
         return [self._sealer.open(text(line)) for (line,) in rows]
@@ -249,32 +253,38 @@ class SQLiteStore:
     def reencrypt(self) -> int:
         """Encrypt every line of the transcripts anew, under the newest key.
 
-        To change keys, open the store with ``encryption_key=[new, old]`` everywhere, then call
-        this once, then leave the old key out. Lines from before there was a key are encrypted
-        too, and the file is written anew, so that it holds nothing of what was before. Others may
-        go on using the store, but wait while that is done: some seconds for a file of 500 MB.
-        Call it again if it broke off.
+        To change keys: first ``encryption_key=[old, new]`` everywhere, so that all can read the
+        new one; then ``[new, old]`` everywhere; then call this once; then ``[new]``.
+        Lines from before there was a key are encrypted too, and the file is written anew, so
+        that it holds nothing of what was before. Others may go on using the store, but wait
+        while that is done: some seconds for a file of 500 MB. Call it again if it broke off.
 
         Returns:
             The number of lines.
 
         Raises:
-            StoreError: A line can't be read with the keys at hand. Those before it are renewed.
+            StoreError: The keys at hand are not this store's, and nothing was done; or some
+                lines can't be read with them. Those were left as they were, all others are
+                renewed, and it says which transcripts they are in.
         """
-        count, after = 0, (b"", 0, 0)
-        while rows := self._renew(after):
+        with self._file.reading() as db:
+            self._canary.renew(self._kept_canary(db))  # with wrong keys nothing is begun
+        count, after, renewal = 0, (b"", 0, 0), Renewal(self._sealer)
+        while rows := self._renew(after, renewal):
             count += len(rows)
             after = rows[-1][:3]
         self._renew_canary()
         self._file.rewrite()  # or the lines as they were could be found between others
+        renewal.check()
         return count
 
-    def _renew(self, after: tuple[bytes, int, int]) -> list[Any]:
+    def _renew(self, after: tuple[bytes, int, int], renewal: Renewal) -> list[Any]:
         with self._file.writing(durable=True) as db:
             rows = db.rows(sql.LINES_AFTER, self._namespace, *after, RENEWED)
             renewed = [
-                (blob(self._sealer.renew(text(line))), self._namespace, *place)
+                (blob(new), self._namespace, *place)
                 for *place, line in rows
+                if (new := renewal.renew(line, text, place[0])) is not None
             ]
             db.change_each(sql.RENEW_LINE, renewed)
             return rows
@@ -307,38 +317,26 @@ class SQLiteStore:
     # -- looking after it ----------------------------------------------------------------
 
     def inventory(self) -> Inventory:
-        """All that the store holds."""
-        with self._file.reading() as db:
-            now = self._clock()
-            alive = (self._namespace, now)
-            bindings = db.rows(sql.ALL_BINDINGS, *alive)
-            slots = db.rows(sql.ALL_SLOTS, *alive)
-            ((notes,),) = db.rows(sql.COUNT_NOTES, *alive)
-            transcripts = db.rows(sql.ALL_TRANSCRIPTS, *alive)
-        # Read when others may go on: that takes a while.
-        pools: dict[str, dict[str, float]] = {}
-        for pool, slot, until in slots:
-            pools.setdefault(text(pool), {})[text(slot)] = left(until, now)
-        read = ((until, read_binding(id_, body)) for id_, until, body in bindings)
-        return Inventory(
-            tuple(Kept(each.id, left(until, now), binding=each) for until, each in read if each),
-            pools,
-            notes,
-            tuple(
-                Kept(text(name), None if until == math.inf else left(until, now), lines)
-                for name, until, lines in transcripts
-            ),
-        )
+        """All that the store holds. It changes nothing, and makes no file where there is none."""
+        with self._reads.looking() as seen:
+            if seen is None:
+                return Inventory((), {}, 0, ())
+            found = listed(seen.connection, self._namespace, self._clock(), seen.copied)
+        return found.read()  # when others may go on: that takes a while
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        self._file.close()
+        self._close_file()
         self._threads.end()
 
     async def aclose(self) -> None:
         """`close` for the event loop."""
-        await self._threads.run(self._file.close)
+        await self._threads.run(self._close_file)
         self._threads.end()
+
+    def _close_file(self) -> None:
+        self._reads.close()
+        self._file.close()
 
     # -- the async colour; a call that is cancelled before it writes does not ---------------
 

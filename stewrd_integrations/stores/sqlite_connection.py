@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakSet
 
 from ..errors import StoreError
+from .sqlite_looking import Glance, glance
 from .sqlite_schema import (
     COUNT_TAKES,
     FORGET_BINDINGS,
@@ -25,6 +26,9 @@ from .sqlite_schema import (
     open_file,
 )
 from .sqlite_threads import stop_if_cancelled
+
+LONGEST_FORK = 1.0
+"""Seconds for which a fork waits for a thread that uses a file; SQLite needs milliseconds."""
 
 LONGEST_PAUSE = 1.0
 """Seconds for which nobody waits for a file that somebody has just waited for in vain."""
@@ -69,7 +73,7 @@ class Transaction:
 
 
 class SharedFile:
-    """A file that is open once, whatever number of threads use it.
+    """A connection to a file, one for whatever number of threads use it, each in its turn.
 
     An older content that is put into the file while it is used is noticed by the number of takes:
     each process knows the highest that it has seen.
@@ -94,9 +98,18 @@ class SharedFile:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A transaction that sees one moment, and waits for nobody who writes."""
+        """A transaction that sees one moment.
+
+        It waits for no other connection that writes; for threads that use this one, it does.
+        """
         with self._connected() as connection, self._transaction(connection, "BEGIN") as db:
             yield db
+
+    @contextmanager
+    def looking(self) -> Iterator[Glance | None]:
+        """A glance at one moment that leaves no trace; None if there is nothing to look at."""
+        with self._held(), self._failures, glance(self.path, self.busy_timeout) as seen:
+            yield seen
 
     @contextmanager
     def writing(self, *, durable: bool) -> Iterator[Transaction]:
@@ -129,7 +142,7 @@ class SharedFile:
 
     def prepare_fork(self) -> bool:
         """Close it before a fork, and keep it closed; False if somebody uses it for too long."""
-        if not self._lock.acquire(timeout=self.busy_timeout):
+        if not self._lock.acquire(timeout=min(LONGEST_FORK, self.busy_timeout)):
             return False
         self._disconnect()
         return True

@@ -79,25 +79,20 @@ TABLES = (
         line BLOB NOT NULL,
         PRIMARY KEY (namespace, conversation, life, number)
     )""",
-)
-"""Layout 1. Names and lines are blobs (see `blob`); bodies are JSON in ASCII."""
-
-LATER_TABLES = (
     # How often a binding was taken: who finds fewer than there were has an older content.
-    """CREATE TABLE IF NOT EXISTS takes (
+    """CREATE TABLE takes (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         count INTEGER NOT NULL CHECK (typeof(count) = 'integer')
     )""",
     # A sealed word for each namespace whose transcripts are sealed.
-    """CREATE TABLE IF NOT EXISTS canaries (
+    """CREATE TABLE canaries (
         namespace TEXT NOT NULL,
         line BLOB NOT NULL,
         PRIMARY KEY (namespace)
     ) WITHOUT ROWID""",
 )
-"""Made where they are missing: a program that does not know them can do without."""
+"""Layout 1. Names and lines are blobs (see `blob`); bodies are JSON in ASCII."""
 
-COUNT_LATER_TABLES = "SELECT count(*) FROM sqlite_master WHERE name IN ('takes', 'canaries')"
 PLACE = "SELECT device, inode FROM place"
 FORGET_BINDINGS = ("DELETE FROM binding_keys", "DELETE FROM bindings")
 COUNT_TAKES = "SELECT count FROM takes WHERE one = 1"
@@ -113,6 +108,7 @@ ADVICE = (
     ("readonly", "Let this process write to the file and to its folder."),
     ("full", "Free some space on the disk."),
     ("malformed", START_AFRESH),
+    ("no such table", START_AFRESH),
     ("not a database", START_AFRESH),
 )
 """What to do, by a word of SQLite's message."""
@@ -263,11 +259,11 @@ def open_file(path: str, busy_timeout: float) -> tuple[sqlite3.Connection, Ident
         OSError: The file system failed.
     """
     _create(path)
-    _check(path, busy_timeout)
+    check(path, busy_timeout)
     # Asked before the file is opened: if another takes its place in between, the next call sees
     # that it is not the one that was asked for.
     there = identity(path)
-    connection = _connect(path, "mode=rw", busy_timeout)
+    connection = connect(path, "mode=rw", busy_timeout)
     try:
         _set_up(connection, path, time.monotonic() + busy_timeout)
     except BaseException:
@@ -276,7 +272,8 @@ def open_file(path: str, busy_timeout: float) -> tuple[sqlite3.Connection, Ident
     return connection, there
 
 
-def _connect(path: str, how: str, busy_timeout: float) -> sqlite3.Connection:
+def connect(path: str, how: str, busy_timeout: float) -> sqlite3.Connection:
+    """Open a file by SQLite, with the query of its URI."""
     return sqlite3.connect(
         f"{Path(path).as_uri()}?{how}",
         uri=True,
@@ -302,32 +299,42 @@ def _create(path: str) -> None:
 # -- what is looked at before it is touched ----------------------------------------------
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
+    """What a file says of itself."""
+
     application_id: int
     layout: int
     tables: int
 
     @property
     def ours(self) -> bool:
+        """Whether it is a store's."""
         return self.application_id == APPLICATION_ID
 
     @property
     def empty(self) -> bool:
+        """Whether nothing was made in it yet."""
         return self.application_id == 0 and self.tables == 0
 
 
-def _check(path: str, busy_timeout: float) -> None:
-    """Refuse a file that is not a store's, without changing a byte of it."""
+def check(path: str, busy_timeout: float) -> Found:
+    """Refuse a file that is not a store's, without changing a byte of it.
+
+    Raises:
+        ConfigurationError: It is something else, or of another layout.
+        sqlite3.Error: SQLite failed.
+    """
     found = os.stat(path)  # noqa: PTH116 - as above
     if not stat.S_ISREG(found.st_mode):
         raise ConfigurationError(
             f"{path!r} is no file.", advice="Name a path of its own for the store."
         )
-    if found.st_size:
-        _refuse_others(path, _look(path, busy_timeout))
+    seen = _look(path, busy_timeout) if found.st_size else Found(0, 0, 0)
+    _refuse_others(path, seen)
+    return seen
 
 
-def _look(path: str, busy_timeout: float) -> _Found:
+def _look(path: str, busy_timeout: float) -> Found:
     """What a file is, looked up read-only.
 
     First without locks, which also keeps SQLite from making files beside it: our mark is in
@@ -348,8 +355,8 @@ def _look(path: str, busy_timeout: float) -> _Found:
     )
 
 
-def _read_once(path: str, how: str, busy_timeout: float) -> _Found:
-    connection = _connect(path, how, busy_timeout)
+def _read_once(path: str, how: str, busy_timeout: float) -> Found:
+    connection = connect(path, how, busy_timeout)
     try:
         # So SQLite reads also a file that is shorter than it says, as one is that is half made.
         connection.execute("PRAGMA writable_schema=ON")
@@ -358,23 +365,23 @@ def _read_once(path: str, how: str, busy_timeout: float) -> _Found:
         connection.close()
 
 
-def _read(connection: sqlite3.Connection) -> _Found:
+def _read(connection: sqlite3.Connection) -> Found:
     connection.execute("BEGIN")  # all three from one moment
     found = _read_on(connection)
     connection.execute("COMMIT")
     return found
 
 
-def _read_on(connection: sqlite3.Connection) -> _Found:
+def _read_on(connection: sqlite3.Connection) -> Found:
     questions = (
         "PRAGMA application_id",
         "PRAGMA user_version",
         "SELECT count(*) FROM sqlite_master",
     )
-    return _Found(*(connection.execute(question).fetchone()[0] for question in questions))
+    return Found(*(connection.execute(question).fetchone()[0] for question in questions))
 
 
-def _refuse_others(path: str, found: _Found) -> None:
+def _refuse_others(path: str, found: Found) -> None:
     if found.empty:
         return
     if not found.ours:
@@ -416,9 +423,10 @@ def _try_to_set_up(connection: sqlite3.Connection, path: str) -> None:
     if _read(connection).empty:
         _make_tables(connection, path)
     _refuse_others(path, _read(connection))
-    _make_later_tables(connection)
     _notice_copies(connection, path)
-    connection.execute("PRAGMA secure_delete=ON")  # what is cleared is overwritten
+    # What is cleared is overwritten, in the file itself at the next checkpoint: until then, and
+    # in the -wal file until it is written over, the bytes may be found by who reads the disk.
+    connection.execute("PRAGMA secure_delete=ON")
     connection.execute("PRAGMA journal_mode=WAL")
 
 
@@ -427,31 +435,27 @@ def _notice_copies(connection: sqlite3.Connection, path: str) -> None:
 
     They may have been taken since: their sessions then know more than they say.
     """
-    here = os.stat(path)  # noqa: PTH116 - as above
-    place = (_signed(here.st_dev), _signed(here.st_ino))
-    if connection.execute(PLACE).fetchall() == [place]:
+    here = place(path)
+    if connection.execute(PLACE).fetchall() == [here]:
         return
     connection.execute("BEGIN IMMEDIATE")
-    if connection.execute(PLACE).fetchall() != [place]:  # or another process was faster
+    if connection.execute(PLACE).fetchall() != [here]:  # or another process was faster
         for statement in FORGET_BINDINGS:
             connection.execute(statement)
         connection.execute("DELETE FROM place")
-        connection.execute("INSERT INTO place VALUES (?, ?)", place)
+        connection.execute("INSERT INTO place VALUES (?, ?)", here)
     connection.execute("COMMIT")
+
+
+def place(path: str) -> tuple[int, int]:
+    """Which file on which disk it is: what `PLACE` tells of the one that bindings are of."""
+    here = os.stat(path)  # noqa: PTH116 - as above
+    return _signed(here.st_dev), _signed(here.st_ino)
 
 
 def _signed(number: int) -> int:
     """A number of up to 64 bits, as SQLite's integers hold it."""
     return number - 2**64 if number >= 2**63 else number
-
-
-def _make_later_tables(connection: sqlite3.Connection) -> None:
-    if connection.execute(COUNT_LATER_TABLES).fetchone()[0] == len(LATER_TABLES):
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in LATER_TABLES:
-        connection.execute(statement)
-    connection.execute("COMMIT")
 
 
 def _make_tables(connection: sqlite3.Connection, path: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -182,6 +183,48 @@ class TaskRules(Chapter):
         assert found == [binding(f"{number}", "k") for number in range(5)]
         assert store.note("n") == {"n": 20}
         assert store.load("c") == [f"{number}" for number in range(5)]
+
+
+class BlockingRules(Chapter):
+    """An event loop serves many: a call that waits lets the others go on."""
+
+    def test_async_methods_leave_the_loop_free(self, store: Store) -> None:
+        """Each of the methods, eight at once: a heart beats beside them.
+
+        A machine that is busy can stop a heart too, but not in each of several attempts.
+        """
+        held = {name: min(in_loop(_stall(store, name)) for _ in range(4)) for name in CALLS}
+        assert {name: stall for name, stall in held.items() if stall > STALL} == {}
+
+
+STALL = 0.08
+"""Seconds for which eight calls at once may hold up the loop: ten milliseconds for each."""
+
+CALLS: dict[str, Callable[[Store, str], Coroutine[Any, Any, object]]] = {
+    "aput": lambda store, name: store.aput(binding(name, name), LONG),
+    "apeek": lambda store, name: store.apeek((name,)),
+    "atake": lambda store, name: store.atake((name,)),
+    "aoccupy": lambda store, name: store.aoccupy("p", name, 100, LONG),
+    "aslots": lambda store, _: store.aslots("p"),
+    "avacate": lambda store, name: store.avacate("p", name),
+    "anote": lambda store, name: store.anote(name, add_one),
+    "aappend": lambda store, name: store.aappend(name, [name]),
+    "aload": lambda store, name: store.aload(name),
+    "aclear": lambda store, name: store.aclear(name),
+}
+
+
+async def _stall(store: Store, name: str) -> float:
+    """The longest time between two beats while the loop makes such calls."""
+    await CALLS[name](store, "first")  # what is opened once is none of it
+    calls = [asyncio.ensure_future(CALLS[name](store, f"{number}")) for number in range(8)]
+    longest, before = 0.0, time.monotonic()
+    while not all(call.done() for call in calls):
+        await asyncio.sleep(0)
+        now = time.monotonic()
+        longest, before = max(longest, now - before), now
+    await asyncio.gather(*calls)
+    return longest
 
 
 class CancellingRules(Chapter):

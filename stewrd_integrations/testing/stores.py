@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..stores import Store
 from .bindings import PeekRules, PuttingRules, TakingRules, UniqueRules
 from .chapter import Chapter
-from .concurrency import CancellingRules, CopyingRules, TaskRules, ThreadRules
+from .concurrency import BlockingRules, CancellingRules, CopyingRules, TaskRules, ThreadRules
 from .inventories import InventoryRules
 from .notes import NoteRules
 from .processes import ForkingRules, ProcessRules
@@ -32,6 +32,7 @@ class StoreSuite(
     TranscriptSuite,
     ThreadRules,
     TaskRules,
+    BlockingRules,
     CancellingRules,
     CopyingRules,
     ProcessRules,

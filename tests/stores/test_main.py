@@ -131,6 +131,104 @@ def test_any_name_can_be_shown(tmp_path: Path) -> None:
         assert b"\x1b" not in done.stdout
 
 
+# -- it changes nothing ------------------------------------------------------------------------
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """The bytes of all that is in a folder, except for what SQLite's readers sign in."""
+    names = [each for each in folder.iterdir() if not each.name.endswith("-shm")]
+    return {each.name: each.read_bytes() for each in names}
+
+
+def look(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What is shown of a file; looking leaves everything in its folder as it was."""
+    there, before = sorted(path.parent.iterdir()), everything(path.parent)
+    for more in (["--json"], []):
+        assert main([f"sqlite:///{path}", *more]) == 0
+    assert sorted(path.parent.iterdir()) == there
+    assert everything(path.parent) == before
+    return capsys.readouterr().out
+
+
+def test_an_empty_file_stays_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    assert "Bindings (0)" in look(path, capsys)
+    assert path.stat().st_size == 0
+
+
+def test_a_file_in_which_nothing_was_kept_yet_stays_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "young.db"
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("PRAGMA user_version=0")
+        made.execute("VACUUM")
+    assert path.stat().st_size > 0
+    assert "Bindings (0)" in look(path, capsys)
+
+
+def test_a_file_that_nobody_uses_stays_as_it_is(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = look(path, capsys)
+    assert "Bindings (2)" in shown
+    assert "void" not in shown.replace('"void_bindings": 0', "")
+
+
+def test_a_file_in_use_stays_as_it_is(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(SQLiteStore(path)) as store:
+        covered = Covered("", 0, ("u1", "a1"), "u1")
+        store.put(Binding("3", None, covered, keys=("k3",)), DAY)
+        assert path.with_name("kept.db-wal").stat().st_size > 0
+        assert "Bindings (3)" in look(path, capsys)
+        taken = store.take(("k3",))
+        assert taken is not None and taken.id == "3"
+
+
+@pytest.mark.parametrize("shm", ["with its -shm", "without"])
+def test_what_a_killed_process_left_stays_as_it_is(
+    path: Path, shm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = (
+        "import os, sys\n"
+        "from stewrd_integrations.stores.sqlite import SQLiteStore\n"
+        "store = SQLiteStore(sys.argv[1])\n"
+        "store.append('killed', ['one', 'two', 'three'])\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
+    assert path.with_name("kept.db-wal").stat().st_size > 0
+    if shm == "without":
+        path.with_name("kept.db-shm").unlink()
+    assert re.search(r"killed +3 +never", look(path, capsys))
+    assert SQLiteStore(path).load("killed") == ["one", "two", "three"]
+
+
+def test_what_a_copy_will_forget_is_told_and_not_done(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = path.with_name("copy.db")
+    copy.write_bytes(path.read_bytes())
+    shown = look(copy, capsys)
+    assert '"void_bindings": 2' in shown
+    assert "Bindings (0)" in shown
+    assert "2 more are void: this is a copy" in shown
+    assert re.search(r"ada.*  2 +never", shown), "all else is as it was"
+    copy.replace(path)
+    assert SQLiteStore(path).peek(("k", "k2")) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_a_file_that_can_only_be_read(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.chmod(0o400)
+    path.parent.chmod(0o500)
+    try:
+        assert "Bindings (2)" in look(path, capsys)
+    finally:
+        path.parent.chmod(0o700)
+
+
 def test_as_a_command(path: Path) -> None:
     command = [sys.executable, "-m", "stewrd_integrations.stores", f"sqlite:///{path}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -350,6 +350,18 @@ def test_an_odd_answer_is_a_failure_that_tells_no_secret(
         store.close()
 
 
+async def in_time(ask: Callable[[str], Any], key: str) -> Any:
+    """What is answered, by either colour; a busy machine may need several attempts."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            answer = ask(key)
+            return await answer if asyncio.iscoroutine(answer) else answer
+        except StoreError as error:
+            if "in time" not in str(error) or time.monotonic() > until:
+                raise
+
+
 @colours
 @pytest.mark.parametrize("single", [0, 64])
 def test_a_late_answer_is_nobodys(
@@ -362,7 +374,7 @@ def test_a_late_answer_is_nobodys(
     patient.put(binding("late", "late"), LONG)
 
     async def talk() -> None:
-        await store.anote("n")
+        await in_time(store.anote, "n")
         server.pause()
         try:
             began = time.monotonic()
@@ -373,12 +385,12 @@ def test_a_late_answer_is_nobodys(
         finally:
             server.resume()
         for number in range(30):
-            assert await store.anote(f"n{number}") == {}
+            assert await in_time(store.anote, f"n{number}") == {}
 
     if colour == "async":
         asyncio.run(talk())
     else:
-        store.note("n")
+        asyncio.run(in_time(store.note, "n"))
         server.pause()
         try:
             for ask in (store.note, store.load):
@@ -389,7 +401,7 @@ def test_a_late_answer_is_nobodys(
         finally:
             server.resume()
         for number in range(30):
-            assert store.note(f"n{number}") == {}
+            assert asyncio.run(in_time(store.note, f"n{number}")) == {}
     works(coloured(patient, colour))
     store.close()
     patient.close()

@@ -6,6 +6,7 @@ these tests, and the store does not.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -103,17 +104,101 @@ def test_a_failover_and_back_to_the_same_process_brings_no_binding_back() -> Non
         assert store.take(("k",)) is None
 
 
-def test_without_info_nothing_is_guessed() -> None:
+def attach(server: RedisServer) -> None:
+    """What `redis-cli --rdb` does, and the first half of what a replica does; then it goes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as line:
+        line.sendall(b"SYNC\r\n")
+        heard = b""
+        while b"$" not in heard:  # empty lines keep it waiting until the dump begins
+            some = line.recv(65_536)
+            assert some
+            heard += some
+
+
+def history(raw: Any) -> str:
+    return str(raw.info("replication")["master_replid"])
+
+
+def let_it_save(raw: Any) -> None:
+    until = time.monotonic() + PATIENCE
+    while raw.info("persistence")["rdb_bgsave_in_progress"]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_first_replica_begins_another_history(colour: str) -> None:
+    with RedisServer(*AT_ONCE) as server, connected(server.url) as raw:
+        store = RedisStore(server.url, timeout=PATIENCE)
+        calls = coloured(store, colour)
+        fill(calls)
+        before = history(raw)
+        attach(server)
+        assert history(raw) != before, "so does Redis itself"
+        assert calls.peek(("k",)) == []
+        assert store.inventory().void == 0, "whoever looked for them has cleared them away"
+        assert calls.take(("k",)) is None
+        assert set(calls.slots("pool")) == {"slot"}, "the session that was lost keeps its slot"
+        assert calls.load("conversation") == ["line"]
+        calls.put(binding("2", "k"), LONG)
+        assert calls.take(("k",)) == binding("2", "k")
+
+
+def test_where_a_backlog_is_kept_a_replica_that_comes_and_goes_costs_nothing() -> None:
+    with (
+        RedisServer(*AT_ONCE, "--repl-backlog-ttl", "0") as server,
+        RedisServer() as two,
+        connected(server.url) as raw,
+        connected(two.url) as raw_two,
+    ):
+        attach(server)
+        store = RedisStore(server.url, timeout=PATIENCE)
+        store.put(binding("1", "k"), LONG)
+        attach(server)
+        follow(raw_two, server)
+        raw_two.execute_command("REPLICAOF", "NO", "ONE")
+        let_it_save(raw)  # the dump for the replica
+        raw.bgsave()
+        let_it_save(raw)
+        time.sleep(1.5)  # longer than the one second of the next test
+        assert store.take(("k",)) == binding("1", "k")
+
+
+def test_a_backlog_that_is_freed_begins_another_history() -> None:
+    with (
+        RedisServer(*AT_ONCE, "--repl-backlog-ttl", "1") as server,
+        connected(server.url) as raw,
+    ):
+        attach(server)
+        store = RedisStore(server.url, timeout=PATIENCE)
+        store.put(binding("1", "k"), LONG)
+        assert store.peek(("k",)) == [binding("1", "k")]
+        before, until = history(raw), time.monotonic() + PATIENCE
+        while history(raw) == before:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert store.inventory().bindings == ()
+        assert store.inventory().void == 1
+        assert store.take(("k",)) is None
+
+
+@pytest.mark.parametrize("rights", ["+@all -info", "+@all -@dangerous"])
+def test_without_info_nothing_is_guessed(rights: str) -> None:
     with RedisServer() as server, connected(server.url) as raw:
-        raw.execute_command("ACL", "SETUSER", "blind", "on", ">sesame", "~*", "+@all", "-info")
+        raw.execute_command("ACL", "SETUSER", "blind", "on", ">sesame", "~*", *rights.split())
         url = server.url.replace("redis://", "redis://blind:sesame@")
         store = RedisStore(url, timeout=PATIENCE)
         calls: list[Callable[[], Any]] = [
             lambda: store.put(binding("1", "k"), LONG),
             lambda: store.take(("k",)),
+            lambda: store.peek(("k",)),
+            store.inventory,
         ]
         for call in calls:
-            with pytest.raises(StoreError, match="permit") as caught:
+            with pytest.raises(StoreError, match=r"permit this user INFO.*\+info") as caught:
                 call()
             assert "blind" not in str(caught.value)
         assert raw.keys("stewrd:{default}:b:*") == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
@@ -89,6 +90,29 @@ def opened(request: pytest.FixtureRequest, backend: Callable[..., Any]) -> Itera
         store.close()
 
 
+Spoil = Callable[[Any, str], str]
+
+
+@pytest.fixture(params=["of another key", "no text"])
+def spoil(request: pytest.FixtureRequest) -> Spoil:
+    """Puts such a line in the place of a transcript's second; tells the store's key."""
+    sealed = request.param == "of another key"
+    line = b"fernet:" + Fernet(WRONG).encrypt(b"stray") if sealed else b"\xff\xfe"
+
+    def put(store: Any, conversation: str) -> str:
+        if isinstance(store, SQLiteStore):
+            with closing(sqlite3.connect(store.path, isolation_level=None)) as raw:
+                where = (line, conversation.encode())
+                raw.execute("UPDATE lines SET line=? WHERE conversation=? AND number=2", where)
+            return conversation
+        name = store._key("t", conversation)
+        with store._connections._new_client() as raw:
+            raw.lset(name, 2, line)
+        return str(name)
+
+    return put
+
+
 @pytest.mark.parametrize("key", [WRONG, [WRONG, NEW], None], ids=["wrong", "two wrong", "none"])
 def test_without_the_right_key_nothing_is_added(opened: Open, key: Any) -> None:
     right, other = opened(OLD), opened(key)
@@ -133,6 +157,53 @@ def test_after_the_keys_were_changed_the_old_one_adds_nothing(opened: Open) -> N
     new.append("c", ["3"])
     both.append("c", ["4"])
     assert new.load("c") == ["1", "2", "3", "4"]
+
+
+def test_keys_change_in_four_steps_and_nobody_ever_stands_before_a_closed_door(
+    opened: Open,
+) -> None:
+    steps: list[Any] = [OLD, [OLD, NEW], [NEW, OLD], NEW]
+    written: list[str] = []
+    for before, after in itertools.pairwise(steps):
+        if after == NEW:
+            assert opened(before).store.reencrypt() == len(written)
+        workers = [opened(before), opened(after)]  # some were restarted already, some were not
+        for number, worker in enumerate(workers * 2):
+            written.append(f"{after == NEW} {number}")
+            worker.append("c", written[-1:])
+            assert [each.load("c") for each in workers] == [written, written]
+    assert opened(NEW).load("c") == written
+
+
+def test_reencrypt_goes_on_past_what_it_can_not_read(opened: Open, spoil: Spoil) -> None:
+    both, new = opened([NEW, OLD]), opened(NEW)
+    for number in range(20):
+        opened(OLD).append(f"c{number:02}", ["1", "2", "3"])
+    spoilt = {spoil(both.store, f"c{number:02}") for number in range(3, 15)}
+    with pytest.raises(StoreError, match="12 lines in 12 transcripts can't be read") as caught:
+        both.store.reencrypt()
+    told = str(caught.value)
+    assert sum(repr(name) in told for name in spoilt) == 10
+    assert "and 2 more" in told and not any(key in told for key in (OLD, NEW, WRONG))
+    for number in range(20):
+        if 3 <= number < 15:
+            with pytest.raises(StoreError, match=r"can't be (decrypted|read)"):
+                new.load(f"c{number:02}")
+            new.clear(f"c{number:02}")
+        else:
+            assert new.load(f"c{number:02}") == ["1", "2", "3"]
+    new.append("d", ["the canary is under the new key"])
+    with pytest.raises(ConfigurationError):
+        opened(OLD).append("d", ["too late"])
+    assert new.store.reencrypt() == 8 * 3 + 1
+
+
+def test_with_a_wrong_key_not_even_plain_lines_are_sealed(opened: Open) -> None:
+    opened(None).append("c", ["plain"])
+    opened(OLD).append("c", ["sealed"])
+    with pytest.raises(StoreError, match="can't be decrypted"):
+        opened(WRONG).store.reencrypt()
+    assert opened(OLD).load("c") == ["plain", "sealed"]
 
 
 def test_to_encrypt_what_was_plain_seals_the_store(opened: Open) -> None:

@@ -41,7 +41,7 @@ KINDS = {
     **dict.fromkeys(("provisional", "plain", "on_session"), "bool"),
     **dict.fromkeys(("sent_at", "answered_at", "deadline"), "float"),
     **dict.fromkeys(("id", "tip_mark", "instructions", "base", "first", "request_id"), "str"),
-    **dict.fromkeys(("offered", "rolled", "demanded"), "str"),
+    **dict.fromkeys(("offered", "rolled", "demanded", "refused"), "str"),
 }
 
 

@@ -128,17 +128,6 @@ def test_each_process_knows_what_it_saw(path: Path, tmp_path: Path) -> None:
     assert child.exitcode == 0
 
 
-def test_a_file_from_before_there_was_a_count_gets_one(path: Path) -> None:
-    SQLiteStore(path).put(binding("1", "k"), DAY)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE takes")
-        connection.execute("DROP TABLE canaries")
-    store = SQLiteStore(path)
-    assert store.take(("k",)) == binding("1", "k")
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count FROM takes").fetchall() == [(1,)]
-
-
 def test_another_file_in_its_place_has_a_count_of_its_own(path: Path, tmp_path: Path) -> None:
     store = SQLiteStore(path)
     for number in range(3):

@@ -88,6 +88,27 @@ def test_a_forked_child_has_threads_of_its_own(path: Path) -> None:
     assert asyncio.run(store.atake(("k",))) is None
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_does_not_wait_for_a_file_that_another_program_holds(path: Path) -> None:
+    store = SQLiteStore(path, busy_timeout=30)
+    store.put(binding("1", "k"), DAY)
+    with held(path) as other, ThreadPoolExecutor(1) as threads:
+        waits = threads.submit(store.note, "n", lambda _: {"a": 1})
+        while not store._file._lock.locked():
+            time.sleep(0.01)
+        began = time.monotonic()
+        child = multiprocessing.get_context("fork").Process(target=os.getpid)
+        child.start()
+        took = time.monotonic() - began
+        child.join(60)
+        other.execute("COMMIT")
+        assert waits.result(60) == {"a": 1}
+    assert took < 15, "half of what the thread may wait"
+    assert child.exitcode == 0
+    assert store.take(("k",)) == binding("1", "k")
+
+
 def take_in_child(store: SQLiteStore) -> None:
     if asyncio.run(store.atake(("k",))) is None:
         raise SystemExit(1)
@@ -211,5 +232,6 @@ async def test_a_call_that_is_cancelled_in_its_midst_is_whole(path: Path) -> Non
     with pytest.raises(asyncio.CancelledError):
         await call
     go_on.set()
+    await store.anote("later", dict)  # whoever waits to write has had its turn by now
     assert await store.anote("n") == {"a": 1}, "it had begun to write before"
     await store.aclose()

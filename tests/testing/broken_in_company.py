@@ -100,6 +100,20 @@ class TiedToALoop(MemoryStore):
         return self.note(key, change)
 
 
+@caught_by("test_async_methods_leave_the_loop_free")
+class BlocksInTake(MemoryStore):
+    async def atake(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
+        time.sleep(0.02)  # noqa: ASYNC251 - that is what is wrong with it
+        return self.take(keys, unique)
+
+
+@caught_by("test_async_methods_leave_the_loop_free")
+class BlocksInClear(MemoryStore):
+    async def aclear(self, conversation: str) -> None:
+        time.sleep(0.02)  # noqa: ASYNC251 - as above
+        self.clear(conversation)
+
+
 # -- the other colour --------------------------------------------------------------------
 
 

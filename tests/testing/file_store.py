@@ -71,4 +71,9 @@ class UnlockedFileStore(FileStore):
     @contextmanager
     def _locked(self) -> Iterator[None]:
         yield
-        time.sleep(0.001)
+
+    @contextmanager
+    def _opened(self) -> Iterator[MemoryStore]:
+        with super()._opened() as store:
+            yield store
+            time.sleep(0.002)  # it is written when this block ends
