@@ -141,8 +141,7 @@ class Conversation:
             messages: The whole conversation.
             lines: Another transcript, to take its place in one go.
         """
-        flow, around = self._forgetting(messages)
-        list(drive(flow, self._runtime.client, around))
+        self.disown(messages)
         if lines:
             self._store.append(self._transcript(), lines, True)
         else:
@@ -150,13 +149,22 @@ class Conversation:
 
     async def aforget(self, messages: Sequence[Message], lines: Sequence[str] = ()) -> None:
         """`forget` for the event loop."""
-        flow, around = self._forgetting(messages)
-        async for _ in adrive(flow, self._runtime.async_client, around):
-            pass
+        await self.adisown(messages)
         if lines:
             await self._store.aappend(self._transcript(), lines, True)
         else:
             await self._store.aclear(self._transcript())
+
+    def disown(self, messages: Sequence[Message]) -> None:
+        """Forget every session that has heard these messages; the transcript stays."""
+        flow, around = self._forgetting(messages)
+        list(drive(flow, self._runtime.client, around))
+
+    async def adisown(self, messages: Sequence[Message]) -> None:
+        """`disown` for the event loop."""
+        flow, around = self._forgetting(messages)
+        async for _ in adrive(flow, self._runtime.async_client, around):
+            pass
 
     def _forgetting(self, messages: Sequence[Message]) -> tuple[Flow[Outcome], Surroundings]:
         keys = self._keys(messages)

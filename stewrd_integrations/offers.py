@@ -19,7 +19,7 @@ from .types import Message, Tool
 
 logger = logging.getLogger("stewrd_integrations")
 
-ToolChoice: TypeAlias = "str | bool | Mapping[str, Any] | None"
+ToolChoice: TypeAlias = str | bool | Mapping[str, Any] | None
 CHOICES = ("tools", "tool_choice", "parallel_tool_calls")
 """Keyword arguments of a call that `offer_of` reads."""
 

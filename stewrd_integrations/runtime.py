@@ -9,26 +9,39 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from hmac import compare_digest
 from typing import Any, Literal, get_args
 
 from .api import AsyncStewrdClient, StewrdClient
 from .api.credentials import ApiKey, KeySource
-from .api.requests import check_output, check_tools
+from .api.requests import check_tools
 from .budget import Budget
 from .drivers import NEW_SESSION, Surroundings, adrive, drive, rehearse
 from .errors import ConfigurationError, InvalidInputError, StewrdError
-from .sessions.call import Call, Ids, Outcome, Policy, Recap, SessionsPolicy, price
+from .sessions.call import (
+    GO_ON,
+    WHY_ALONE,
+    Call,
+    Ids,
+    Outcome,
+    Policy,
+    Recap,
+    SessionsPolicy,
+    beyond_chat,
+    ends_in_an_answer,
+    price,
+)
 from .sessions.digest import Digester
 from .sessions.effects import Flow, Road, Send, Submit, Turn
 from .sessions.forgetting import at_rest, seal
-from .sessions.tools import legal_tools, output_text, own_names
+from .sessions.tools import legal_tools, own_names
 from .sessions.turn import turn
 from .stores import Store, open_store
-from .types import CAPABILITIES, Event, File, Message, Tool, ToolOutput
+from .types import CAPABILITIES, Event, File, Message, Tool
 
 LONGEST = 3_600.0
 """Seconds that a named call without a time-out may hold its name."""
@@ -70,6 +83,21 @@ OPTION_NAMES = tuple(one.name for one in fields(Options) if one.name != "clock")
 _POLICY_NAMES = tuple(one.name for one in fields(Policy))
 PER_CALL = ("capabilities", "conversation_id", "tenant", "sessions")
 """Options that a call may set for itself."""
+
+_OF_CALLS = (*PER_CALL, "stop", "tools", "tool_choice", "parallel_tool_calls")
+_FORMS = frozenset({"response_format", "json_schema", "json_mode"})
+_NO_SLIPS = ("verbosity",)  # settings of models, however like an option they look
+_ALIASES = {
+    **dict.fromkeys(("key", "token", "stewrd_api_key", "openai_api_key"), "api_key"),
+    **dict.fromkeys(("url", "host", "endpoint", "api_base"), "base_url"),
+    **dict.fromkeys(("request_timeout", "timeout_seconds"), "timeout"),
+    **dict.fromkeys(("retries", "num_retries"), "max_retries"),
+    **dict.fromkeys(("session_id", "thread_id", "chat_id"), "conversation_id"),
+    **dict.fromkeys(("user", "user_id"), "tenant"),
+    **dict.fromkeys(("headers", "extra_headers"), "default_headers"),
+    **dict.fromkeys(("client", "async_client"), "http_client"),
+    **dict.fromkeys(("stop_sequences", "stop_words"), "stop"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,19 +203,23 @@ class Runtime:
             demand: What is asked of this very answer.
 
         Raises:
-            InvalidInputError: An option of the call, a tool or an output of one is wrong.
+            InvalidInputError: An option of the call or a tool is wrong.
         """
         timeout = self._options.timeout
         who = {**self._who, **checked_who(who)}
         if tools:
-            _check_offer(tools, who["capabilities"])
-        _check_outputs(messages)
+            check_beside_tools(who["capabilities"])
+            check_offered(tools)
+        alone = ends_in_an_answer(messages)
+        if alone:
+            messages = [*messages, Message("user", GO_ON)]
         return Call(
             messages=tuple(messages),
             ids=Ids(secrets.token_hex(16), secrets.token_hex(16), secrets.token_hex(16)),
             scope=self._scope,
             thread=thread,
-            one_shot=one_shot,
+            one_shot=one_shot or alone,
+            alone=WHY_ALONE if alone else "",
             stream=stream,
             stop=tuple(stop or ()),
             tools=tuple(tools),
@@ -362,35 +394,24 @@ def check_offered(tools: Sequence[Tool]) -> None:
         raise InvalidInputError(own_names(error.message, tools), advice=error.advice) from None
 
 
-def _check_offer(tools: Sequence[Tool], capabilities: Sequence[str] | None) -> None:
-    beside = sorted(set(capabilities or ()) - {"chat"})
+BESIDE_TOOLS = (
+    'Use capabilities=None or ["chat"] where tools are bound, and offer the other capabilities as '
+    "tools."
+)
+
+
+def check_beside_tools(capabilities: Sequence[str] | None, advice: str = BESIDE_TOOLS) -> None:
+    """Refuse capabilities that the API would leave out where tools are bound.
+
+    Raises:
+        InvalidInputError: Names them, with the advice.
+    """
+    beside = beyond_chat(capabilities)
     if beside:
         raise InvalidInputError(
             f"With tools the API uses the chat capability only, not {', '.join(beside)}.",
-            advice='Use capabilities=None or ["chat"] where tools are bound, and offer the other '
-            "capabilities as tools.",
+            advice=advice,
         )
-    check_offered(tools)
-
-
-def _check_outputs(messages: Sequence[Message]) -> None:
-    """The outputs that a run may be waiting for: those since the last assistant message."""
-    for message in reversed(messages):
-        if message.role == "assistant":
-            return
-        if message.role == "tool":
-            try:
-                check_output(ToolOutput(message.tool_call_id or "", output_text(message)))
-            except InvalidInputError as error:
-                tool = f"The tool {message.name!r}: " if message.name else ""
-                raise InvalidInputError(f"{tool}{error.message}", advice=error.advice) from None
-
-
-def _unknown(option: str) -> StewrdError:
-    return InvalidInputError(
-        f"Stewrd's API has no place for {option!r}.",
-        advice="Leave it out: the model and its parameters are set in the project's settings.",
-    )
 
 
 def refuse_unknown(given: Mapping[str, Any]) -> None:
@@ -402,6 +423,28 @@ def refuse_unknown(given: Mapping[str, Any]) -> None:
     for option, value in given.items():
         if value is not None:
             raise _unknown(option)
+
+
+def _unknown(option: str) -> StewrdError:
+    advice = advice_on(option, {*OPTION_NAMES, *_OF_CALLS})
+    if option in OPTION_NAMES:
+        advice = "It is an option of the model: give it to the constructor."
+    return InvalidInputError(f"Stewrd's API has no place for {option!r}.", advice=advice)
+
+
+def advice_on(option: str, known: Collection[str]) -> str:
+    """What to do about an option that is not among the known: a slip, or another provider's."""
+    if option in _FORMS:
+        return (
+            "No form can be forced upon an answer: use with_structured_output() or "
+            "structured_predict(), and response_format=ToolStrategy(...) in create_agent()."
+        )
+    alias = _ALIASES.get(option.lower())
+    near = get_close_matches(option.lower(), sorted(known), n=1, cutoff=0.75)
+    meant = alias if alias in known else next(iter(near), None)
+    if meant and option not in _NO_SLIPS:
+        return f"Did you mean {meant!r}?"
+    return "Leave it out: the model and its parameters are set in the project's settings."
 
 
 def _label(option: str, value: Any) -> str | None:

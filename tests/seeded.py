@@ -19,6 +19,7 @@ TURN, OPENING, ALIGN = "sessions/turn.py", "sessions/opening.py", "sessions/alig
 ROADS, KEEPING, TOOLS = "sessions/roads.py", "sessions/keeping.py", "sessions/tools.py"
 EXCHANGE, NOTES = "sessions/exchange.py", "sessions/notes.py"
 KEYS, FAILURES, REPLAY = "sessions/keys.py", "sessions/failures.py", "sessions/replay.py"
+LEARNING = "sessions/learning.py"
 FINDING, SPEAKING = "sessions/finding.py", "sessions/speaking.py"
 
 MUTANTS = [
@@ -225,8 +226,8 @@ MUTANTS = [
     Mutant(
         "a session that was sent something is anybody's",
         ROADS,
-        '            if not getattr(error, "sent", True):\n',
-        "            if True:\n",
+        "        if not sent:\n",
+        "        if True:\n",
     ),
     Mutant(
         "another's mark under the same name is ignored",
@@ -311,8 +312,8 @@ MUTANTS = [
     Mutant(
         "tools may change in the midst of a run",
         TOOLS,
-        "if run.offered != offered:",
-        "if not run.offered:",
+        " or run.offered != offered)",
+        ")",
     ),
     Mutant(
         "what is demanded may change in a run",
@@ -372,8 +373,8 @@ MUTANTS = [
     Mutant(
         "a new run inherits the rounds of the old one",
         ROADS,
-        "        self.rounds = 0\n        tools = legal_tools",
-        "        tools = legal_tools",
+        "        self.rounds, self.former = 0, None\n        tools",
+        "        tools",
     ),
     Mutant(
         "calls keep a session nobody can give outputs to",
@@ -384,20 +385,20 @@ MUTANTS = [
     Mutant(
         "outputs of unknown outcome may be given again",
         ROADS,
-        'put_back(self.keys, binding if fate == "keep" else rest)',
+        'put_back(self.keys, kept if fate == "keep" else rest)',
         "put_back(self.keys, binding)",
     ),
     Mutant(
         "a session that did not answer is kept",
         ROADS,
-        "kept = binding if refused else without_session(binding)",
+        "kept = binding if answer.word in UNHEARD else without_session(binding)",
         "kept = binding",
     ),
     Mutant(
         "that sessions take no tools is forgotten",
         ROADS,
-        "        if refused:\n",
-        "        if refused and not self.call.tools:\n",
+        "        if learnt is not None:\n",
+        "        if learnt is not None and not self.call.tools:\n",
     ),
     Mutant(
         "what was said beside the session is not found by content",
@@ -427,20 +428,21 @@ MUTANTS = [
     Mutant(
         "a cleared conversation is continued",
         TURN,
-        "binding.sent_at < forgotten",
-        "binding.sent_at < 0",
+        "if notes.is_forgotten(self",
+        "if False and notes.is_forgotten(self",
     ),
     Mutant(
         "an empty answer tells, whatever was seen of tools on sessions",
-        ROADS,
+        LEARNING,
+        "        note = yield ReadNote(self.keys.project_note)\n"
         "        if notes.takes_tools(note, now):",
-        "        if False:",
+        "        note = yield ReadNote(self.keys.project_note)\n        if False:",
     ),
     Mutant(
         "that sessions take tools is not noted",
-        KEEPING,
-        "if session_id and answer.reply.tool_calls and not",
-        "if False and not",
+        LEARNING,
+        "        if not notes.takes_tools(note, now, n",
+        "        if False and not notes.takes_tools(note, now, n",
     ),
     Mutant("one doubt counts for a day", NOTES, "if doubts else DOUBTED", "if True else 0"),
     Mutant("calls at once are many doubts", NOTES, "now) or takes_no_tools(note, now):", "now):"),
@@ -461,18 +463,35 @@ MUTANTS = [
         "covered=binding.covered.extended(self.keys.digester, digests))",
         "covered=alignment.covered)",
     ),
-    Mutant("nor with a user's message", ROADS, "alignment.summaries + unheard[t", "unheard[t"),
+    Mutant(
+        "nor with a user's message",
+        ROADS,
+        "alignment.summaries + unheard[g",
+        "unheard[g",
+    ),
     Mutant(
         "a run without a session outlives a clear",
         TURN,
         "(binding.session_id or binding.run)",
         "binding.session_id",
     ),
-    Mutant("a cleared session is told of", NOTES, "{} if began < note.get", "{} if 0 > note.get"),
+    Mutant(
+        "a cleared session is told of",
+        NOTES,
+        "{} if is_forgotten(note, epoch, began)",
+        "{} if False",
+    ),
     Mutant(
         "errors name tools as the API does",
         EXCHANGE,
         "own_names(error.message, call.tools)",
         "str(error)",
     ),
+    Mutant(
+        "the same outputs are given for ever",
+        ROADS,
+        "refused=told(digester, send.outputs)",
+        'refused=""',
+    ),
+    Mutant("bad requests take every slot", OPENING, "notes.hold_nothing(note, now) >=", "0 >"),
 ]

@@ -291,6 +291,32 @@ def test_a_call_in_flight_tells_nothing_of_the_session_that_was_forgotten(
 
 
 @both
+@pytest.mark.parametrize("skew", [0.0, -3_600.0, 3_600.0])
+def test_clocks_that_do_not_agree_bring_nothing_back(forget: Forget, skew: float) -> None:
+    """It is forgotten on another machine, while a call is in flight on this one."""
+    stage = Stage.make()
+    model, conversation = stage.model(), kept(stage)
+    talk = Talk(model, "ada")
+    talk.say("My name is Ada.")
+    items = model.stream(talk._call("Hello", stream=True))
+    next(items)
+    stage.clock.now += skew
+    forget(conversation, talk.messages)
+    stage.clock.now -= skew
+    answer = list(items)[-1]
+    assert isinstance(answer, Outcome)
+    assert session(conversation) is None
+    said = Message("assistant", answer.reply.message)
+    again = Talk(model, "ada", messages=[Message("user", "Hello"), said])
+    again.say("What is my name?")
+    assert again.last and again.last.reply.message == "You have not told me your name."
+    # What is said from now on is of the new epoch.
+    before = len(stage.world.sessions)
+    again.say("And now?")
+    assert len(stage.world.sessions) == before
+
+
+@both
 def test_a_call_that_waits_for_its_session_does_not_bring_it_back(forget: Forget) -> None:
     """It was forgotten while the session was being opened, so nothing had been sent yet."""
     stage = Stage.make()

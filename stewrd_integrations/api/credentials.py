@@ -29,10 +29,6 @@ class Secret(Protocol):
         """The secret itself."""
 
 
-KeySource: TypeAlias = "str | Secret | Callable[[], str | Secret] | ApiKey | None"
-"""Where a key can come from; a callable is asked at each call, so that keys can rotate."""
-
-
 class ApiKey:
     """The API key of a project, or the place to ask for it.
 
@@ -95,6 +91,10 @@ class ApiKey:
             "An API key can't be pickled.",
             advice="Set STEWRD_API_KEY where the object is unpickled, and build it there.",
         )
+
+
+KeySource: TypeAlias = str | Secret | Callable[[], str | Secret] | ApiKey | None
+"""Where a key can come from; a callable is asked at each call, so that keys can rotate."""
 
 
 def _remember(source: str | Secret | None) -> Callable[[], object]:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..errors import FailedStreamError, InterruptedStreamError, MalformedResponseError, StewrdError
+from ..errors import (
+    EmptyAnswerError,
+    FailedStreamError,
+    InterruptedStreamError,
+    MalformedResponseError,
+    StewrdError,
+)
 from ..types import Done, Event, Token, ToolEnd, ToolStart
 from .responses import (
+    NOTHING,
     Answer,
     Live,
     clean,
     error_details,
+    is_blank,
     parse_json,
     read_reply,
     reply_of,
@@ -105,11 +113,12 @@ class EventDecoder:
         nested = fields.get("response")
         if isinstance(nested, dict):
             fields = {**fields, **nested}
-        if not isinstance(fields.get("message"), str) and self._texts:
+        if is_blank(fields.get("message")) and self._texts:
             fields["message"] = "".join(self._texts)
         reply, problem = reply_of(fields)
         if reply is None:
-            raise self._malformed(f"The stream's done event {problem}.")
+            kind = EmptyAnswerError if problem == NOTHING else MalformedResponseError
+            raise self._malformed(f"The stream's done event {problem}.", kind)
         return Done(reply)
 
     def _object(self, name: str, data: str) -> Mapping[str, Any]:
@@ -118,8 +127,10 @@ class EventDecoder:
             raise self._malformed(f"The data of the stream's {name} event is not a JSON object.")
         return value
 
-    def _malformed(self, message: str) -> MalformedResponseError:
-        return MalformedResponseError(message, status=self._status, request_id=self._request_id)
+    def _malformed(
+        self, message: str, kind: type[MalformedResponseError] = MalformedResponseError
+    ) -> MalformedResponseError:
+        return kind(message, status=self._status, request_id=self._request_id)
 
     def _failed(self, data: str) -> FailedStreamError:
         details = error_details(parse_json(data))

@@ -171,16 +171,25 @@ def _tool_body(tool: Tool) -> dict[str, Any]:
         raise InvalidInputError(
             f"The tool name {tool.name!r} is not 1 to 64 letters, digits and underscores."
         )
-    if not isinstance(tool.description, str) or len(tool.description) > MAX_TOOL_DESCRIPTION:
-        raise InvalidInputError(
-            f"The description of the tool {tool.name!r} is not text of at most "
-            f"{MAX_TOOL_DESCRIPTION} characters."
-        )
+    _check_description(tool)
     if not isinstance(tool.parameters, Mapping) or tool.parameters.get("type") != "object":
         raise InvalidInputError(
             f'The parameters of the tool {tool.name!r} are not a JSON Schema of "type": "object".'
         )
     return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+
+
+def _check_description(tool: Tool) -> None:
+    if not isinstance(tool.description, str):
+        raise InvalidInputError(f"The description of the tool {tool.name!r} is not text.")
+    size = len(tool.description)
+    if size > MAX_TOOL_DESCRIPTION:
+        raise InvalidInputError(
+            f"The description of the tool {tool.name!r} has {size} characters; the API takes "
+            f"{MAX_TOOL_DESCRIPTION}.",
+            advice="Shorten it, and say the rest in the instructions. One that a framework wrote "
+            "can mostly be replaced: TodoListMiddleware takes tool_description=.",
+        )
 
 
 def _output_body(output: ToolOutput) -> dict[str, Any]:

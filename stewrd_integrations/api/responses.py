@@ -37,6 +37,8 @@ from .requests import Kind, is_safe_id
 
 MAX_RETRY_AFTER = 60.0
 MAX_MESSAGE = 500
+MOST = 2**53
+"""No count is greater: beyond it JSON's numbers are not exact."""
 
 _KEY = re.compile(r"sk-stw_[\x21-\x7e]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -260,16 +262,19 @@ def reply_of(data: Mapping[str, Any]) -> tuple[Reply | None, str]:
     needs_outputs = _needs_outputs(data.get("status"), message, calls)
     if needs_outputs and not calls:
         return None, "requires tool outputs and names no tool call"
-    if not needs_outputs and not isinstance(message, str):
+    files = _files(data.get("files"))
+    if not needs_outputs and is_blank(message) and not files:
         return None, NOTHING
     meta = _mapping(data.get("meta"))
+    request_id = _text(data.get("id")) or _text(data.get("request_id"))
     reply = Reply(
-        id=_text(data.get("id")) or _text(data.get("request_id")),
+        # No outputs can be given to a run whose id its path can't carry.
+        id=request_id if not needs_outputs or is_safe_id(request_id) else None,
         status="requires_tool_outputs" if needs_outputs else "completed",
         message=without_surrogates(_text(message) or ""),
         tool_calls=calls if needs_outputs else (),
         capabilities_used=_names(data.get("capabilities_used")),
-        files=_files(data.get("files")),
+        files=files,
         usage=_usage(data),
         duration_ms=_whole(meta.get("duration_ms", data.get("duration_ms"))),
         session_id=_text(data.get("session_id")),
@@ -281,9 +286,14 @@ def reply_of(data: Mapping[str, Any]) -> tuple[Reply | None, str]:
 
 
 def _needs_outputs(status: object, message: object, calls: tuple[ToolCall, ...]) -> bool:
-    if status in ("completed", "requires_tool_outputs"):
-        return status == "requires_tool_outputs"
-    return bool(calls) and not isinstance(message, str)
+    if status == "completed":
+        return bool(calls) and is_blank(message)  # its calls are all that there is to it
+    return status == "requires_tool_outputs" or bool(calls)
+
+
+def is_blank(message: object) -> bool:
+    """Whether a message says nothing."""
+    return not isinstance(message, str) or not message.strip()
 
 
 def _tool_calls(value: object) -> tuple[ToolCall, ...] | None:
@@ -294,10 +304,10 @@ def _tool_calls(value: object) -> tuple[ToolCall, ...] | None:
 
 def _tool_call(item: Mapping[str, Any]) -> ToolCall | None:
     call_id, name, arguments = item.get("id"), item.get("name"), item.get("arguments")
-    if isinstance(arguments, str):
-        arguments = parse_json(arguments)
-    elif arguments is None:
+    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
         arguments = {}
+    elif isinstance(arguments, str):
+        arguments = parse_json(arguments)
     if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(arguments, dict)):
         return None
     return ToolCall(call_id, name, arguments)
@@ -365,6 +375,9 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _whole(value: object) -> int | None:
+    """A count as JSON may hold it; what none can be is as good as not told."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return int(value) if isinstance(value, int) or value.is_integer() else None
+    if not 0 <= value <= MOST or value != int(value):  # NaN is not within any bounds
+        return None
+    return int(value)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from types import TracebackType
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -22,15 +21,16 @@ from typing_extensions import override
 
 from ..errors import ConfigurationError
 from ..offers import CHOICES, Offer, ToolChoice, offer_of
-from ..runtime import PER_CALL, Explanation, refuse_unknown
-from ..sessions.call import Call
+from ..runtime import PER_CALL, Explanation, check_beside_tools, refuse_unknown
+from ..sessions.call import Call, beyond_chat
 from ..stamps import Stamp, addressed
 from .configured import KEY_VARIABLE, ConfiguredChatModel
+from .credits import tell_of_leaving
 from .entrances import ENTRANCE, Entrance, lifted
 from .errors import both_families
 from .messages import MODEL_NAME, PROVIDER, from_langchain, to_chunk, to_message
 from .stamps import of as stamps_of
-from .structured import DEMAND, Method, form_of, structured
+from .structured import IN_WORDS, Method, StructuredOutput, form_of
 from .tool_calling import Bindable, bound
 
 # Keyword arguments that core adds to a call for itself.
@@ -246,7 +246,7 @@ class ChatStewrd(ConfiguredChatModel):
         with both_families():
             offer = offer_of(kwargs)
             outcome = self._runtime.answer(self._call(messages, stop, kwargs, offer))
-        return ChatResult(generations=[ChatGeneration(message=to_message(outcome, offer))])
+        return _result(to_message(outcome, offer))
 
     @override
     async def _agenerate(
@@ -258,8 +258,13 @@ class ChatStewrd(ConfiguredChatModel):
     ) -> ChatResult:
         with both_families():
             offer = offer_of(kwargs)
-            outcome = await self._runtime.aanswer(self._call(messages, stop, kwargs, offer))
-        return ChatResult(generations=[ChatGeneration(message=to_message(outcome, offer))])
+            call = self._call(messages, stop, kwargs, offer)
+            try:
+                outcome = await self._runtime.aanswer(call)
+            except asyncio.CancelledError as cancelled:
+                tell_of_leaving(run_manager, cancelled)
+                raise
+        return _result(to_message(outcome, offer))
 
     @override
     def _stream(
@@ -281,7 +286,7 @@ class ChatStewrd(ConfiguredChatModel):
     ) -> Generator[ChatGenerationChunk, None, None]:
         with both_families(), closing(self._runtime.stream(call)) as items:
             for item in items:
-                chunk = ChatGenerationChunk(message=to_chunk(item, offer))
+                chunk = _chunk(to_chunk(item, offer))
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -307,10 +312,14 @@ class ChatStewrd(ConfiguredChatModel):
         with both_families():
             async with aclosing(self._runtime.astream(call)) as items:
                 async for item in items:
-                    chunk = ChatGenerationChunk(message=to_chunk(item, offer))
+                    chunk = _chunk(to_chunk(item, offer))
                     if run_manager:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
+
+    @override
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+        return {"model_name": MODEL_NAME, "model_provider": PROVIDER}
 
     def _call(
         self,
@@ -396,14 +405,21 @@ class ChatStewrd(ConfiguredChatModel):
         offer = bound(
             tools, tool_choice=tool_choice, strict=strict, parallel_tool_calls=parallel_tool_calls
         )
+        if offer_of(offer).tools:
+            check_beside_tools(self._capabilities_of(kwargs))
         return self.bind(**offer, **kwargs)
+
+    def _capabilities_of(self, bound: Mapping[str, Any]) -> Sequence[str] | None:
+        """What the agent may use where this is bound."""
+        capabilities: Sequence[str] | None = bound.get("capabilities") or self.capabilities
+        return capabilities
 
     @override
     def with_structured_output(
         self,
-        schema: dict[str, Any] | type,
+        schema: dict[str, Any] | type | None = None,
         *,
-        method: Method = "function_calling",
+        method: Method | None = None,
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
@@ -411,9 +427,12 @@ class ChatStewrd(ConfiguredChatModel):
         """A model that answers in a form; each answer stands alone and takes no session.
 
         Args:
-            schema: A pydantic class, a `TypedDict` or a JSON Schema with a title.
-            method: "function_calling" offers the form as a tool that must be called;
-                "json_schema" and "json_mode" ask for it in words, with any capability.
+            schema: A pydantic class, a `TypedDict` or a JSON Schema with a title. With
+                "json_mode" it may be left out: any JSON will do.
+            method: "function_calling" offers the form as a tool that must be called, for which
+                the API uses the chat capability only; "json_schema" and "json_mode" ask for it
+                in words, with any capability. By default the first, and "json_schema" where
+                `capabilities` name more than chat.
             include_raw: Give a dict of ``raw``, ``parsed`` and ``parsing_error`` instead of
                 raising.
             strict: Whether the form shall forbid what it does not name.
@@ -423,56 +442,35 @@ class ChatStewrd(ConfiguredChatModel):
             OutputParserException: The answer, and the one after it that was shown what is
                 wrong, do not have the form. Both were charged.
             ConfigurationError: The schema or the method can't be used.
+            InvalidInputError: The method calls a tool, and the capabilities go beyond chat.
         """
+        capabilities = self._capabilities_of(kwargs)
+        if method is None:
+            method = "json_schema" if beyond_chat(capabilities) else "function_calling"
         form = form_of(schema, method, strict)
-        by_tool = method == "function_calling"
-        words = "" if by_tool else DEMAND + json.dumps(form.json_schema, ensure_ascii=False)
         told: dict[str, Any] = {
-            FORMAT: {"kwargs": {"method": method, "strict": strict}, "schema": schema},
-            FORM: words,
+            FORMAT: {"kwargs": {"method": method, "strict": strict}, "schema": schema or {}},
+            FORM: form.words,
         }
-        if by_tool:
-            model = self.bind_tools([schema], tool_choice="any", strict=strict, **told, **kwargs)
-        else:
-            model = self.bind(**told, **kwargs)
-        return structured(model, self._listed, form, include_raw=include_raw)
+        if schema is not None and form.by_tool:
+            check_beside_tools(capabilities, advice=IN_WORDS)
+            offer = bound([schema], tool_choice="any", strict=strict)
+            return StructuredOutput(self.bind(**offer, **told, **kwargs), form, include_raw)
+        return StructuredOutput(self.bind(**told, **kwargs), form, include_raw)
 
-    def _listed(self, shown: LanguageModelInput) -> Sequence[BaseMessage]:
-        return self._convert_input(shown).to_messages()
 
-    # -- connections -------------------------------------------------------------------
+def _result(message: AIMessage) -> ChatResult:
+    return ChatResult(generations=[ChatGeneration(message=message, generation_info=_end(message))])
 
-    def close(self) -> None:
-        """Give the connections of sync calls back; the next call makes new ones."""
-        if self._made is not None:
-            self._made.close()
 
-    async def aclose(self) -> None:
-        """Give the connections of sync and async calls back."""
-        if self._made is not None:
-            await self._made.aclose()
+def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=message, generation_info=_end(message))
 
-    def __enter__(self) -> ChatStewrd:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> ChatStewrd:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+def _end(message: AIMessage) -> dict[str, Any] | None:
+    """Why the answer ended, where core's results have it too; nothing before its end."""
+    reason = message.response_metadata.get("finish_reason")
+    return None if reason is None else {"finish_reason": reason}
 
 
 def _entrance(given: Mapping[str, Any]) -> Entrance:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.caches import BaseCache
@@ -17,7 +18,7 @@ from typing_extensions import Self
 
 from ..api.credentials import ApiKey, Secret
 from ..errors import ConfigurationError
-from ..runtime import OPTION_NAMES, Options, Runtime
+from ..runtime import OPTION_NAMES, Options, Runtime, advice_on
 from ..types import Message
 from .entrances import AddressedChatModel
 
@@ -141,8 +142,7 @@ class ConfiguredChatModel(AddressedChatModel):
                 options.clear()  # the key may be among them, under another name
                 raise ConfigurationError(
                     f"{type(self).__name__} has no option {unknown!r}.",
-                    advice="Leave it out: the model and its parameters are set in the project's "
-                    "settings.",
+                    advice=advice_on(unknown, type(self).model_fields),
                 )
             problem = None
             try:
@@ -191,6 +191,40 @@ class ConfiguredChatModel(AddressedChatModel):
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
         self.api_key = _key_from_env()
+
+    # -- connections -------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Give the connections of sync calls back; the next call makes new ones."""
+        if self._made is not None:
+            self._made.close()
+
+    async def aclose(self) -> None:
+        """Give the connections of sync and async calls back."""
+        if self._made is not None:
+            await self._made.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
 
     @property
     def _runtime(self) -> Runtime:

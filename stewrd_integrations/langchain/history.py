@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from dataclasses import replace
+from typing import Any, cast
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import (
@@ -15,21 +17,17 @@ from langchain_core.messages import (
     message_to_dict,
     messages_from_dict,
 )
-from typing_extensions import override
+from typing_extensions import Self, override
 
+from ..api.credentials import ApiKey, Secret
 from ..conversations import Conversation, SessionInfo
 from ..errors import InvalidInputError, StoreError
 from ..runtime import Options
 from ..stamps import Stamp
+from ..stores import Store
 from ..types import Message
 from .messages import from_langchain
 from .stamps import stamped, without
-
-if TYPE_CHECKING:
-    import uuid
-
-    from ..api.credentials import KeySource
-    from ..stores import Store
 
 
 class StewrdChatMessageHistory(BaseChatMessageHistory):
@@ -85,35 +83,54 @@ class StewrdChatMessageHistory(BaseChatMessageHistory):
         *,
         tenant: str | int | uuid.UUID | None = None,
         store: Store | str | None = None,
-        api_key: KeySource = None,
+        api_key: str | Secret | Callable[[], str | Secret] | ApiKey | None = None,
         base_url: str | None = None,
     ) -> None:
         super().__init__()
-        options = Options(
-            api_key=api_key,
+        self._options = Options(
+            api_key=ApiKey(api_key),
             base_url=base_url,
             conversation_id=cast("str", conversation_id),  # whatever it is, it is checked
             tenant=cast("str | None", tenant),
             store=store,
         )
         del api_key  # a traceback that shows locals must not show it
-        self._conversation = Conversation(options)
+        self._made: Conversation | None = Conversation(self._options)
+        self._name, self._tenant = self._made.name, self._made.tenant
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_conversation"):
+        if not hasattr(self, "_made"):
             return f"{type(self).__name__}(?)"  # a debugger may show one whose making was refused
         tenant = "" if self.tenant is None else f", tenant={self.tenant!r}"
         return f"{type(self).__name__}({self.conversation_id!r}{tenant})"
 
     @property
+    def _conversation(self) -> Conversation:
+        if self._made is None:
+            self._made = Conversation(self._options)
+        return self._made
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the key, which is found in the environment where it is first needed again.
+        return {**self.__dict__, "_options": replace(self._options, api_key=None), "_made": None}
+
+    def __copy__(self) -> Self:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.__copy__()  # clients and stores can't be copied; both use the same
+
+    @property
     def conversation_id(self) -> str:
         """The conversation's name."""
-        return self._conversation.name
+        return self._name
 
     @property
     def tenant(self) -> str | None:
         """Whose conversation it is."""
-        return self._conversation.tenant
+        return self._tenant
 
     # -- messages ----------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from ..runtime import metadata
 from ..sessions.call import Outcome
 from ..types import Event, File, Message, Role, Token, ToolCall, ToolEnd, ToolStart
 from .files import Unusable, distinct, file_of
+from .tool_outputs import content_of_tool
 
 MODEL_NAME = "stewrd-agent"
 NO_OFFER = Offer()
@@ -131,6 +132,8 @@ def _chat_role(message: ChatMessage, place: int) -> Role:
 def _content(message: BaseMessage, role: Role, place: int) -> tuple[str, list[File]]:
     if isinstance(message.content, str):
         return message.content, []
+    if isinstance(message, ToolMessage):
+        return content_of_tool(message)
     texts: list[str] = []
     files: list[File] = []
     for number, block in enumerate(_blocks(message), 1):
@@ -268,7 +271,8 @@ def _progress(entry: dict[str, Any]) -> AIMessageChunk:
 
 
 def _facts(outcome: Outcome, offer: Offer) -> dict[str, Any]:
-    told = {**metadata(outcome), **offer.look_at(outcome)}
+    facts, followed = metadata(outcome), offer.look_at(outcome)
+    told = {**facts, **followed, "stewrd": {**facts["stewrd"], **followed}}
     return {
         "additional_kwargs": {"stewrd": {"mark": outcome.mark}},
         "response_metadata": {

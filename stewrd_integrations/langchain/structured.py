@@ -12,10 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForChainRun,
+    CallbackManagerForChainRun,
+)
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, convert_to_messages
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableConfig
 from langchain_core.utils.function_calling import (
     convert_to_json_schema,
     convert_to_openai_tool,
@@ -23,6 +28,7 @@ from langchain_core.utils.function_calling import (
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import ValidationError
 from pydantic.v1 import ValidationError as OldValidationError
+from typing_extensions import is_typeddict, override
 
 from ..errors import ConfigurationError
 
@@ -32,6 +38,11 @@ if TYPE_CHECKING:
 Method: TypeAlias = Literal["function_calling", "json_schema", "json_mode"]
 METHODS: tuple[Method, ...] = ("function_calling", "json_schema", "json_mode")
 DEMAND = "Answer with JSON only that matches this JSON Schema: "
+ANY_FORM = "Answer with JSON only."
+IN_WORDS = (
+    'Use method="json_schema", which asks for the form in words and goes with any capability, or '
+    'bind capabilities=["chat"].'
+)
 _IN_PLACE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else"})
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL)
 
@@ -41,14 +52,36 @@ class Form:
     """The form that an answer shall have.
 
     Attributes:
-        schema: What the user gave: a pydantic class, a TypedDict or a JSON Schema.
+        schema: What the user gave: a pydantic class, a TypedDict or a JSON Schema; None for
+            whatever JSON there is.
         method: How it is asked for.
         json_schema: The same as JSON Schema.
     """
 
-    schema: dict[str, Any] | type
+    schema: dict[str, Any] | type | None
     method: Method
     json_schema: dict[str, Any]
+
+    @property
+    def words(self) -> str:
+        """How it is asked for beside the message."""
+        if self.by_tool:
+            return ""
+        if self.schema is None:
+            return ANY_FORM
+        return DEMAND + json.dumps(self.json_schema, ensure_ascii=False)
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return str(self.json_schema.get("title", "any JSON"))
+
+    @property
+    def output_type(self) -> Any:
+        """What an answer is."""
+        if isinstance(self.schema, type) or is_typeddict(self.schema):
+            return self.schema
+        return Any if self.schema is None else dict[str, Any]
 
     def read(self, raw: AIMessage) -> Any:
         """The answer in its form.
@@ -56,15 +89,17 @@ class Form:
         Raises:
             OutputParserException: It has another.
         """
-        return self._checked(self._called(raw) if self._by_tool else self._written(raw.text))
+        return self._checked(self._called(raw) if self.by_tool else self._written(raw.text))
 
     @property
-    def _by_tool(self) -> bool:
+    def by_tool(self) -> bool:
+        """Whether it is asked for as the call of a tool."""
         return self.method == "function_calling"
 
     @property
     def tool_name(self) -> str:
         """The tool that stands for the form."""
+        assert self.schema is not None  # without one, it is asked for in words
         name: str = convert_to_openai_tool(self.schema)["function"]["name"]
         return name
 
@@ -85,6 +120,8 @@ class Form:
             raise OutputParserException(f"It is not JSON: {error}.", llm_output=text) from None
 
     def _checked(self, value: Any) -> Any:
+        if self.schema is None:
+            return value
         told = json.dumps(value, ensure_ascii=False, default=str)
         if _is_pydantic(self.schema):
             try:
@@ -100,7 +137,7 @@ class Form:
         """What is said to an answer of another form."""
         called = [call["args"] for call in raw.tool_calls]
         given = json.dumps(called[0], ensure_ascii=False) if called else raw.text
-        how = f'Call the tool "{self.tool_name}"' if self._by_tool else "Answer with JSON"
+        how = f'Call the tool "{self.tool_name}"' if self.by_tool else "Answer with JSON"
         return HumanMessage(
             f"Your answer was:\n{given}\n\nIt does not have the form that was asked for: "
             f"{error}\n\n{how} again, in the right form."
@@ -185,7 +222,7 @@ def _check_end(schema: Any, resolver: Any, above: tuple[Any, ...]) -> None:
             _check_end(part, resolver, above)
 
 
-def form_of(schema: dict[str, Any] | type, method: str, strict: bool | None) -> Form:
+def form_of(schema: dict[str, Any] | type | None, method: Method, strict: bool | None) -> Form:
     """The form of a schema.
 
     Raises:
@@ -197,6 +234,13 @@ def form_of(schema: dict[str, Any] | type, method: str, strict: bool | None) -> 
     if method == "json_mode" and strict is not None:
         raise ConfigurationError(
             "strict has no meaning with json_mode.", advice='Use method="json_schema".'
+        )
+    if schema is None:
+        if method == "json_mode":
+            return Form(None, method, {})
+        raise ConfigurationError(
+            f"There is no schema for method={method!r}.",
+            advice='Pass one, or method="json_mode", which takes any JSON.',
         )
     try:
         json_schema = convert_to_json_schema(schema, strict=strict)
@@ -212,53 +256,107 @@ def form_of(schema: dict[str, Any] | type, method: str, strict: bool | None) -> 
     return Form(schema, method, json_schema)
 
 
-Model: TypeAlias = Runnable[LanguageModelInput, AIMessage]
-Listing: TypeAlias = "Callable[[LanguageModelInput], Sequence[BaseMessage]]"
+class StructuredOutput(Runnable[LanguageModelInput, Any]):
+    """A model that answers in a form; made by `ChatStewrd.with_structured_output`.
 
-
-def structured(
-    model: Model, listing: Listing, form: Form, *, include_raw: bool
-) -> Runnable[LanguageModelInput, Any]:
-    """A model that answers in a form.
+    It pickles where the form's schema does, without the API key.
 
     Args:
         model: Asks for the form; each call of it stands alone.
-        listing: Makes messages of what a model may be given.
         form: The form.
         include_raw: Give the message too, and an error instead of raising it.
     """
 
-    def answer(shown: LanguageModelInput, config: RunnableConfig) -> Any:
-        raw = model.invoke(shown, config)
+    def __init__(
+        self, model: Runnable[LanguageModelInput, AIMessage], form: Form, include_raw: bool
+    ) -> None:
+        self.name = "StewrdStructuredOutput"
+        self.model = model
+        self.form = form
+        self.include_raw = include_raw
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.form.name}, method={self.form.method!r})"
+
+    @property
+    @override
+    def InputType(self) -> Any:
+        return self.model.InputType
+
+    @property
+    @override
+    def OutputType(self) -> Any:
+        """What an answer is: the schema's class, or a dict."""
+        return dict[str, Any] if self.include_raw else self.form.output_type
+
+    @property
+    @override
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        return self.model.config_specs
+
+    @override
+    def invoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any:
+        """Answer in the form.
+
+        Raises:
+            OutputParserException: Two answers have another.
+        """
+        return self._call_with_config(self._answer, input, config, **kwargs)
+
+    @override
+    async def ainvoke(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Any:
+        """`invoke` for the event loop."""
+        return await self._acall_with_config(self._aanswer, input, config, **kwargs)
+
+    def _answer(
+        self,
+        shown: LanguageModelInput,
+        run_manager: CallbackManagerForChainRun,  # noqa: ARG002 - the config has it too
+        config: RunnableConfig,
+        **given: Any,
+    ) -> Any:
+        raw = self.model.invoke(shown, config, **given)
         try:
-            return _result(form, raw, include_raw)
+            return self._read(raw)
         except OutputParserException as error:
-            again = [*listing(shown), form.correction(raw, error)]
-        return _last(form, model.invoke(again, config), include_raw)
+            again = [*_listed(shown), self.form.correction(raw, error)]
+        return self._read_at_last(self.model.invoke(again, config, **given))
 
-    async def aanswer(shown: LanguageModelInput, config: RunnableConfig) -> Any:
-        raw = await model.ainvoke(shown, config)
+    async def _aanswer(
+        self,
+        shown: LanguageModelInput,
+        run_manager: AsyncCallbackManagerForChainRun,  # noqa: ARG002 - as above
+        config: RunnableConfig,
+        **given: Any,
+    ) -> Any:
+        raw = await self.model.ainvoke(shown, config, **given)
         try:
-            return _result(form, raw, include_raw)
+            return self._read(raw)
         except OutputParserException as error:
-            again = [*listing(shown), form.correction(raw, error)]
-        return _last(form, await model.ainvoke(again, config), include_raw)
+            again = [*_listed(shown), self.form.correction(raw, error)]
+        return self._read_at_last(await self.model.ainvoke(again, config, **given))
 
-    return RunnableLambda(answer, aanswer, name="StewrdStructuredOutput")
+    def _read(self, raw: AIMessage) -> Any:
+        parsed = self.form.read(raw)
+        return _with_raw(raw, parsed, None) if self.include_raw else parsed
+
+    def _read_at_last(self, raw: AIMessage) -> Any:
+        try:
+            return self._read(raw)
+        except OutputParserException as error:
+            if not self.include_raw:
+                raise
+            return _with_raw(raw, None, error)
 
 
-def _result(form: Form, raw: AIMessage, include_raw: bool) -> Any:
-    parsed = form.read(raw)
-    return _with_raw(raw, parsed, None) if include_raw else parsed
-
-
-def _last(form: Form, raw: AIMessage, include_raw: bool) -> Any:
-    try:
-        return _result(form, raw, include_raw)
-    except OutputParserException as error:
-        if not include_raw:
-            raise
-        return _with_raw(raw, None, error)
+def _listed(shown: LanguageModelInput) -> Sequence[BaseMessage]:
+    if isinstance(shown, PromptValue):
+        return shown.to_messages()
+    return [HumanMessage(shown)] if isinstance(shown, str) else convert_to_messages(shown)
 
 
 def _with_raw(raw: AIMessage, parsed: Any, error: BaseException | None) -> Mapping[str, Any]:

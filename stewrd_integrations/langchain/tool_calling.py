@@ -12,7 +12,7 @@ from ..errors import InvalidInputError
 from ..offers import ToolChoice, offer_of
 from ..runtime import check_offered
 
-Bindable: TypeAlias = "Mapping[str, Any] | type | Callable[..., Any] | BaseTool"
+Bindable: TypeAlias = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 
 
 def bound(
@@ -20,7 +20,7 @@ def bound(
     *,
     tool_choice: ToolChoice,
     strict: bool | None,
-    parallel_tool_calls: bool | None,
+    parallel_tool_calls: bool | None = None,
 ) -> dict[str, Any]:
     """The keyword arguments that bind tools to a model, checked.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -18,15 +19,18 @@ from ..errors import StewrdError
 from ..runtime import Options, Runtime
 from ..sessions.call import Outcome
 from ..types import CAPABILITIES, Message
+from .credits import ToolRun, tell_of_answer, tell_of_failure
 from .history import StewrdChatMessageHistory
 from .messages import from_langchain, to_message
 from .progress import Progress
 
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import Mapping
 
     from pydantic.v1 import ValidationError as ValidationErrorV1
+
+
+_NOT_PICKLED = frozenset({"api_key", "http_client", "http_async_client"})
 
 
 class StewrdToolError(ToolException):
@@ -115,7 +119,7 @@ class StewrdTool(BaseTool):
         default=None, frozen=True, description="Name of the tool's own conversation."
     )
 
-    _asker: Asker = PrivateAttr()
+    _source: _Source = PrivateAttr()
 
     def __init__(
         self,
@@ -139,12 +143,12 @@ class StewrdTool(BaseTool):
             capabilities=own,
             conversation_id=conversation,
             handle_tool_error=handle_tool_error,
-            handle_validation_error=_told,
+            handle_validation_error=_corrected,
             return_direct=return_direct,
             tags=tags,
             metadata=metadata,
         )
-        self._asker = _asker(conversation, options)
+        self._source = _Source(conversation, options)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self.model_copy()  # clients and stores can't be copied; both tools use them
@@ -160,10 +164,15 @@ class StewrdTool(BaseTool):
     ) -> tuple[str, dict[str, Any]]:
         asked = user_message(message, files)
         try:
-            outcome = self._asker.ask(asked, self.capabilities, Progress(self.name, run_manager))
-        except StewrdError as error:
-            raise StewrdToolError(self.name, error) from error
-        return content(outcome), artifact(outcome)
+            outcome = self._source.asker.ask(
+                asked, self.capabilities, Progress(self.name, run_manager)
+            )
+        except BaseException as error:
+            tell_of_failure(run_manager, error)
+            if isinstance(error, StewrdError):
+                raise StewrdToolError(self.name, error) from error
+            raise
+        return _told(outcome, run_manager)
 
     @override
     async def _arun(
@@ -175,20 +184,23 @@ class StewrdTool(BaseTool):
         asked = user_message(message, files)
         listener = Progress(self.name, run_manager)
         try:
-            outcome = await self._asker.aask(asked, self.capabilities, listener)
-        except StewrdError as error:
-            raise StewrdToolError(self.name, error) from error
-        return content(outcome), artifact(outcome)
+            outcome = await self._source.asker.aask(asked, self.capabilities, listener)
+        except BaseException as error:
+            tell_of_failure(run_manager, error)
+            if isinstance(error, StewrdError):
+                raise StewrdToolError(self.name, error) from error
+            raise
+        return _told(outcome, run_manager)
 
     # -- connections -------------------------------------------------------------------
 
     def close(self) -> None:
         """Give the connections of sync calls back; the next call makes new ones."""
-        self._asker.close()
+        self._source.asker.close()
 
     async def aclose(self) -> None:
         """Give the connections of sync and async calls back."""
-        await self._asker.aclose()
+        await self._source.asker.aclose()
 
 
 class StewrdToolkit(BaseToolkit):
@@ -229,7 +241,11 @@ class StewrdToolkit(BaseToolkit):
         super().__init__()
         self._tools = tuple(tools)
         for tool in tools[1:]:  # one limit on credits for all
-            tool._asker = tools[0]._asker  # noqa: SLF001 - they are of this very module
+            tool._source = tools[0]._source  # noqa: SLF001 - they are of this very module
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        yield "capabilities", [one for tool in self._tools for one in tool.capabilities]
+        yield "conversation_id", self._tools[0].conversation_id
 
     @override
     def get_tools(self) -> list[BaseTool]:
@@ -266,18 +282,42 @@ class _Transcript:
         await self._history.aadd_messages([_human(question), to_message(outcome)])
 
 
-def _asker(conversation: str | None, options: ToolOptions) -> Asker:
-    runtime = Runtime(Options(**{**cast("Any", options), "conversation_id": conversation}))
-    if conversation is None:
-        return Asker(runtime)
-    history = StewrdChatMessageHistory(
-        conversation,
-        tenant=options.get("tenant"),
-        store=runtime.store,
-        api_key=options["api_key"],
-        base_url=options.get("base_url"),
-    )
-    return Asker(runtime, _Transcript(history))
+class _Source:
+    """Where tools get their answers; one pickles without the key, as `ChatStewrd` does."""
+
+    def __init__(self, conversation: str | None, options: ToolOptions) -> None:
+        self._conversation = conversation
+        self._options = options
+        self._made: Asker | None = self._make()
+
+    @property
+    def asker(self) -> Asker:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def _make(self) -> Asker:
+        conversation, options = self._conversation, self._options
+        runtime = Runtime(Options(**{**cast("Any", options), "conversation_id": conversation}))
+        if conversation is None:
+            return Asker(runtime)
+        history = StewrdChatMessageHistory(
+            conversation,
+            tenant=options.get("tenant"),
+            store=runtime.store,
+            api_key=options.get("api_key"),
+            base_url=options.get("base_url"),
+        )
+        return Asker(runtime, _Transcript(history))
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self._options.items() if name not in _NOT_PICKLED}
+        return {"conversation": self._conversation, "options": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._conversation = state["conversation"]
+        self._options = state["options"]  # the key is looked for when it is first needed
+        self._made = None
 
 
 def _human(question: Message) -> HumanMessage:
@@ -290,6 +330,13 @@ def _human(question: Message) -> HumanMessage:
     return HumanMessage([{"type": "text", "text": question.text}, *blocks])
 
 
-def _told(error: ValidationError | ValidationErrorV1) -> str:
+def _told(outcome: Outcome, run: ToolRun) -> tuple[str, dict[str, Any]]:
+    """What a call gives back; whoever counts credits is told of them."""
+    facts = artifact(outcome)
+    tell_of_answer(run, facts["usage"])
+    return content(outcome), facts
+
+
+def _corrected(error: ValidationError | ValidationErrorV1) -> str:
     """Wrong arguments, as the agent is told of them."""
     return wrong_arguments(cast("Sequence[Mapping[str, Any]]", error.errors()))

@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from ..api.credentials import ApiKey, KeySource
 from ..errors import ConfigurationError
-from ..runtime import OPTION_NAMES, Options, Runtime
+from ..runtime import OPTION_NAMES, Options, Runtime, advice_on
 from ..sessions.call import SessionsPolicy
 
 CONTEXT_WINDOW = 1_000_000
@@ -76,6 +76,7 @@ class ConfiguredLLM(FunctionCallingLLM):
             name for name, value in options.items() if name not in fields and value is not None
         ]
         problem = f"Unknown options: {', '.join(sorted(unknown))}." if unknown else None
+        advice = advice_on(min(unknown), {*fields, "api_key"}) if unknown else ""
         known = {name: value for name, value in options.items() if name in fields}
         # Someone may have passed the key under another name: this frame must not show it.
         options.clear()
@@ -86,7 +87,7 @@ class ConfiguredLLM(FunctionCallingLLM):
                 problem = _without_values(error)
         known.clear()
         if problem is not None:
-            raise ConfigurationError(problem)
+            raise ConfigurationError(problem, advice=advice)
         self._key = key
         given = {name: getattr(self, name) for name in OPTION_NAMES if name != "api_key"}
         self._runtime = Runtime(Options(api_key=key, **given))
@@ -98,7 +99,11 @@ class ConfiguredLLM(FunctionCallingLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex wants to know about the model; windows are in tokens."""
+        """What LlamaIndex wants to know about the model; windows are in tokens.
+
+        ``num_output`` is no limit of an answer, but what is left of the window beside the
+        longest prompt that may be sent.
+        """
         # Memories look at the window alone. Prompt helpers fill what of it is not kept for the
         # answer, and are to divide a text that no single message could hold.
         room = min(self.replay_budget // CHARACTERS_PER_TOKEN, CONTEXT_WINDOW)
@@ -106,7 +111,8 @@ class ConfiguredLLM(FunctionCallingLLM):
             context_window=CONTEXT_WINDOW,
             num_output=CONTEXT_WINDOW - room,
             is_chat_model=True,
-            is_function_calling_model=True,
+            # Tools and other capabilities exclude each other, so forms are then asked for in words.
+            is_function_calling_model=set(self.capabilities or ()) <= {"chat"},
             model_name="stewrd-agent",
             system_role=MessageRole.SYSTEM,
         )

@@ -18,6 +18,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 
+from ..api.credentials import KeySource
 from ..errors import InvalidInputError
 from ..offers import CHOICES, Offer, offer_of
 from ..runtime import PER_CALL, Explanation, refuse_unknown
@@ -29,9 +30,6 @@ from .single_calls import SingleCalls
 from .stamps import of as stamps_of
 from .stamps import said
 from .tool_calling import ALONE
-
-if TYPE_CHECKING:
-    from ..api.credentials import KeySource
 
 
 class StewrdLLM(SingleCalls):
@@ -219,10 +217,11 @@ class StewrdLLM(SingleCalls):
         refuse_unknown({n: v for n, v in given.items() if n not in {*own, *CHOICES}})
         pending = None if one_shot or only_looking else claimed(messages)
         true = frozenset(stamp for stamp in stamps_of(messages) if self._vouches(stamp))
-        left = pending.stamp if pending else None
+        if pending is not None:
+            true |= {pending.stamp}
         call = self._runtime.call(
             offer.insist(tuple(read_messages(messages, self._said(messages, true, pending)))),
-            {**self._own_labels(), **addressed(own, true, left, self.tenant)},
+            {**self._own_labels(), **addressed(own, true, None, self.tenant)},
             one_shot=one_shot or (pending is None and stands_alone()),
             stream=stream,
             stop=stop,
@@ -241,11 +240,18 @@ class StewrdLLM(SingleCalls):
     def _said(
         messages: Sequence[ChatMessage], true: frozenset[Stamp], pending: Pending | None
     ) -> dict[int, str]:
-        """What users said, by the place of messages that an engine may have written into."""
-        told = {at: said(m) for at, m in enumerate(messages) if true & stamps_of([m])}
+        """What the user said last, by its place, where an engine may have written into it.
+
+        Only the newest: whoever changes an older message edits the conversation.
+        """
+        users = [at for at, message in enumerate(messages) if message.role == MessageRole.USER]
+        if not users:
+            return {}
+        newest = messages[users[-1]]
+        text = said(newest) if true & stamps_of([newest]) else None
         if pending is not None:
-            told[len(messages) - 1] = pending.said
-        return {at: text for at, text in told.items() if text}
+            text = pending.said
+        return {users[-1]: text} if text else {}
 
     def _alone(self, prompt: str, kwargs: Mapping[str, Any], *, stream: bool = False) -> _Asked:
         if kwargs.get("conversation_id") is not None:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.bridge.pydantic import (
@@ -19,20 +19,17 @@ from llama_index.core.bridge.pydantic import (
 from llama_index.core.memory import BaseMemory
 from typing_extensions import Self, override
 
-from ..api.credentials import ApiKey
+from ..api.credentials import ApiKey, KeySource
 from ..conversations import Conversation, SessionInfo
 from ..errors import ConfigurationError, StoreError
 from ..runtime import Options
 from ..stamps import Stamp
+from ..stores import Store
 from .configured import ConfiguredLLM
 from .lines import continuation, heard, lines_of, messages_of
 from .pending import Pending, leave
 from .places import Place, recalled, remembered, store_elsewhere, told_store
 from .stamps import stamped
-
-if TYPE_CHECKING:
-    from ..api.credentials import KeySource
-    from ..stores import Store
 
 
 class StewrdMemory(BaseMemory):
@@ -149,7 +146,9 @@ class StewrdMemory(BaseMemory):
             chat_history: Messages to begin with, where the conversation has none yet.
             llm: The model, from which key, address, store and tenant are taken.
             conversation_id: The conversation's name; None makes a random one.
-            **options: As the class takes them; they count more than the model's.
+            **options: As the class takes them; they count more than the model's. A
+                ``token_limit`` makes no difference: all messages are kept, and a session is
+                sent the new ones only.
 
         Raises:
             ConfigurationError: An option is wrong.
@@ -157,6 +156,7 @@ class StewrdMemory(BaseMemory):
         """
         if options.get("api_key") is not None:
             options["api_key"] = ApiKey(options["api_key"])  # hidden where locals are shown
+        options.pop("token_limit", None)  # engines that make a memory of this class pass one
         _check_names(options)
         if llm is not None:
             options = {**_place_of(llm), **options}
@@ -232,21 +232,30 @@ class StewrdMemory(BaseMemory):
         Raises:
             InvalidInputError: One of them holds something that JSON has no place for.
         """
-        self._conversation.append(self._taken_in(messages))
+        lines, in_parts = self._taken_in(messages)
+        self._conversation.append(lines)
+        if in_parts:
+            self._conversation.disown(heard(self._conversation.load()))
 
     @override
     async def aput_messages(self, messages: Sequence[ChatMessage]) -> None:
         """`put_messages` for the event loop."""
-        await self._conversation.aappend(self._taken_in(messages))
+        lines, in_parts = self._taken_in(messages)
+        await self._conversation.aappend(lines)
+        if in_parts:
+            await self._conversation.adisown(heard(await self._conversation.aload()))
 
-    def _taken_in(self, messages: Sequence[ChatMessage]) -> list[str]:
-        lines = lines_of(messages)
+    def _taken_in(self, messages: Sequence[ChatMessage]) -> tuple[list[str], bool]:
+        """The messages as lines, and whether their answer is none of a session's own.
+
+        Where an answer was refined, the session that heard the first call can't go on; and if it
+        was another one's call, it must not. So the next turns don't begin one, either.
+        """
+        lines, in_parts = lines_of(messages), False
         if self._pending and any(message.role != MessageRole.USER for message in messages):
-            # An answer that was refined is none of the calls' own: the session that heard the
-            # first of them can't go on, so the next turns don't begin one.
-            self._in_parts = self._pending.calls > 1
+            in_parts = self._in_parts = self._pending.calls > 1
             self._settle()
-        return lines
+        return lines, in_parts
 
     @override
     def set(self, messages: Sequence[ChatMessage]) -> None:
@@ -368,7 +377,6 @@ class StewrdMemory(BaseMemory):
 _OPTIONS = ("tenant", "store", "api_key", "base_url", "place")
 _HABITS = {
     "session_id": "It is conversation_id here; the session at Stewrd is found by itself.",
-    "token_limit": "There is none: all messages are kept, and a session is sent the new ones only.",
     "chat_store": "Pass store=, a store of stewrd_integrations or its URL.",
 }
 """What users of LlamaIndex's own memories would pass, and what to do instead."""

@@ -3,8 +3,9 @@
 Engines with a context of their own build their prompt as a template, ask for it by ``predict``,
 and show no history at all on the first turn. So a memory leaves, for the call that it was asked
 for, the conversation's stamp: in a context variable, which reaches the call in every mode. It
-applies to one call only, and only to one that shows what the memory handed out. An engine that
-fails before it calls the model leaves nothing to whoever comes next in its context.
+applies to one call only, to one that shows what the memory handed out, and only within the
+engine's own span: whoever comes next in the same thread or task can't take it, be the engine
+done, failed, or streaming on elsewhere.
 """
 
 from __future__ import annotations
@@ -14,19 +15,17 @@ import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from inspect import BoundArguments
 from itertools import count
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
-from llama_index.core.instrumentation import (  # type: ignore[attr-defined]  # its public names, though it does not mark them so
-    NullEventHandler,
-    get_dispatcher,
-)
-from llama_index.core.instrumentation.events import BaseEvent
-from llama_index.core.instrumentation.events.span import SpanDropEvent  # type: ignore[attr-defined]  # likewise
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # its public name, though it does not mark it so
 from llama_index.core.instrumentation.span import active_span_id
+from llama_index.core.instrumentation.span_handlers import NullSpanHandler
 from typing_extensions import override
 
+from ..errors import InvalidInputError, StewrdError
 from ..stamps import Stamp
 from .stamps import of
 
@@ -83,7 +82,8 @@ class Pending:
         if _fingerprints(handed_out) != self._shown:
             return False
         text, said = (spoken[-1].content or "").strip(), self.said.strip()
-        if text == said or not wrapped:
+        # The engines that wrap bring a system message; a retriever's question of its own has none.
+        if text == said or not wrapped or messages[0] is spoken[0]:
             return text == said
         # At first nothing but the text tells the call from others that are made meanwhile.
         first = not self._shown
@@ -105,40 +105,86 @@ def _fingerprints(messages: Sequence[ChatMessage]) -> list[str]:
     return [hashlib.blake2b(t.encode("utf-8", "surrogatepass")).hexdigest() for t in texts]
 
 
-_pending: ContextVar[Pending | None] = ContextVar("stewrd_pending", default=None)
-_alone: ContextVar[bool] = ContextVar("stewrd_alone", default=False)
-_rewritten: ContextVar[bool] = ContextVar("stewrd_rewritten", default=False)
+DEEPEST = 64
+"""Spans that are kept in mind, one within the other."""
+
+_spans: ContextVar[tuple[str, ...]] = ContextVar("stewrd_spans", default=())
 
 
-class _Failures(NullEventHandler):
-    """Ends what was left for an engine that fails, say when it retrieves: no call will come.
+class _Spans(NullSpanHandler):
+    """Keeps in mind in which spans of LlamaIndex a context is, from the outermost on.
 
-    It counts as none, since by it nobody hears of anything (see `events`).
+    Threads and tasks that were begun in a span are in it as long as they run. Where an
+    application takes this handler away, no stamp is ever taken: turns are answered all the
+    same, without a session.
     """
 
     @override
-    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
-        pending = _pending.get()
-        if pending and isinstance(event, SpanDropEvent) and event.span_id == pending.span:
-            pending.over = True
+    def span_enter(
+        self,
+        id_: str,
+        bound_args: BoundArguments,
+        instance: Any = None,
+        parent_id: str | None = None,
+        tags: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """The context is in this span from now on."""
+        around = _spans.get()
+        around = around[: around.index(parent_id) + 1] if parent_id in around else ()
+        _spans.set((*around, id_)[-DEEPEST:])
+
+    @override
+    def span_exit(
+        self,
+        id_: str,
+        bound_args: BoundArguments,
+        instance: Any = None,
+        result: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """The context has left the span."""
+        _leave_span(id_)
+
+    @override
+    def span_drop(
+        self,
+        id_: str,
+        bound_args: BoundArguments,
+        instance: Any = None,
+        err: BaseException | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """The context has left the span by a failure."""
+        _leave_span(id_)
 
 
-get_dispatcher().add_event_handler(_Failures())
+def _leave_span(id_: str) -> None:
+    around = _spans.get()
+    if id_ in around:
+        _spans.set(around[: around.index(id_)])
+
+
+get_dispatcher().add_span_handler(_Spans())
+
+_pending: ContextVar[Pending | None] = ContextVar("stewrd_pending", default=None)
+_alone: ContextVar[bool] = ContextVar("stewrd_alone", default=False)
+_rewritten: ContextVar[bool] = ContextVar("stewrd_rewritten", default=False)
 
 
 def leave(pending: Pending | None) -> None:
     """Leave a stamp for the call that follows in this context, in place of an earlier one.
 
     That one may still be wanted: by a stream that was begun here and calls the model in a
-    copy of the context.
+    copy of the context. Outside of any span, nothing would tell when it is over.
     """
-    _pending.set(pending)
+    _pending.set(pending if pending and pending.span else None)
 
 
 def claimed(messages: Sequence[ChatMessage]) -> Pending | None:
     """What a memory left for the call that shows these messages, if it did."""
     pending = _pending.get()
-    if pending is None or _rewritten.get():
+    if pending is None or _rewritten.get() or pending.span not in _spans.get():
         return None
     if not pending.claim(messages, wrapped=not _alone.get()):
         return None
@@ -149,12 +195,17 @@ def claimed(messages: Sequence[ChatMessage]) -> Pending | None:
 def standing_alone(*, rewritten: bool = False) -> Generator[None, None, None]:
     """Calls begun in here are no turns of a conversation, unless a memory says so.
 
+    What is wrong with a call is raised as a plain `StewrdError`: LlamaIndex's synthesizers take
+    a ValueError for an answer without content, and go on with "Empty Response".
+
     Args:
         rewritten: The memory is given something else than was answered, so none is a turn.
     """
     tokens = _alone.set(True), _rewritten.set(rewritten)
     try:
         yield
+    except InvalidInputError as error:
+        raise StewrdError(error.message, advice=error.advice) from error
     finally:
         _alone.reset(tokens[0])
         _rewritten.reset(tokens[1])

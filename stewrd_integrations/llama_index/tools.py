@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MethodType
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from llama_index.core.base.llms.types import ChatMessage, DocumentBlock, MessageRole, TextBlock
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
@@ -26,9 +27,6 @@ from ..sessions.call import Outcome
 from ..types import CAPABILITIES, Message
 from .events import Progress
 from .messages import chat_response, read_messages
-
-if TYPE_CHECKING:
-    import uuid
 
 Files: TypeAlias = "Sequence[TextFile | Mapping[str, str]]"
 

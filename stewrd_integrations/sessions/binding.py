@@ -30,6 +30,7 @@ class Run:
         rolled: Rolling digest of everything up to the calls.
         on_session: Whether it is the session's; else it has its own context and no session.
         demanded: Digest of what was demanded of its answer.
+        refused: Digest of outputs that the API has refused for it ("" for none).
     """
 
     request_id: str
@@ -41,6 +42,7 @@ class Run:
     rolled: str = ""
     on_session: bool = False
     demanded: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Binding:
             no former instructions, nothing that was trimmed since.
         run: A tool run that waits for outputs.
         keys: The keys it was put under, so that it can go back untouched.
+        epoch: How often its conversation had been forgotten when its call arrived.
     """
 
     id: str
@@ -85,6 +88,7 @@ class Binding:
     plain: bool = True
     run: Run | None = None
     keys: tuple[str, ...] = ()
+    epoch: int = 0
 
     def to_json(self) -> str:
         """As stores keep it: plain JSON without any text of the conversation."""

@@ -14,6 +14,13 @@ from .effects import Decision
 SessionsPolicy: TypeAlias = Literal["auto", "always", "never"]
 Recap: TypeAlias = "Literal['window'] | Callable[[Sequence[Message]], str]"
 
+GO_ON = "Go on from here: answer the last message above, or continue the work that it began."
+"""What is said where a list ends in an assistant's message, as between agents that work on one
+list: the API answers user messages only. It stands in no list, so nobody is shown it again, and
+nothing may be remembered of the call: the next turn would miss this message."""
+
+WHY_ALONE = "the list ends in an assistant's message, so the call stands alone"
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -80,6 +87,7 @@ class Call:
         tenant: Whose conversation it is.
         sessions: When to open a session.
         one_shot: Known to stand alone: no slot, no binding, no name.
+        alone: Why it does, where there is more to say than that.
         capabilities: Filter for this request.
         stream: Whether the answer is streamed.
         stop: Texts at which the answer ends for the caller.
@@ -96,6 +104,7 @@ class Call:
     tenant: str | None = None
     sessions: SessionsPolicy = "auto"
     one_shot: bool = False
+    alone: str = ""
     capabilities: tuple[str, ...] | None = None
     stream: bool = False
     stop: tuple[str, ...] = ()
@@ -195,17 +204,34 @@ def _check(spoken: Sequence[Message]) -> None:
             "There is no message to answer.", advice="Pass at least one user message."
         )
     last = spoken[-1]
+    if last.role == "assistant" and last.tool_calls:
+        raise InvalidInputError(
+            f"The last message (number {len(spoken)}) asks for tools, and no tool has answered, "
+            "so there is nothing to answer.",
+            advice="Run the tools and add what they gave back, or add a user message.",
+        )
     if last.role == "assistant":
         raise InvalidInputError(
             f"The last message (number {len(spoken)}) is from the assistant, so there is "
             "nothing to answer.",
-            advice="End the list with a user message; hand one agent's answer to the next as one.",
+            advice="End the list with a user message.",
         )
     if last.role == "user" and not last.text.strip():
         raise InvalidInputError(
             f"The last message (number {len(spoken)}) has no text.",
             advice="The API needs some text, also beside files: say what to do with them.",
         )
+
+
+def ends_in_an_answer(messages: Sequence[Message]) -> bool:
+    """Whether no word of a user or a tool follows the last answer, be there instructions."""
+    last = next((message for message in reversed(messages) if message.role != "system"), None)
+    return last is not None and last.role == "assistant" and not last.tool_calls
+
+
+def beyond_chat(capabilities: Sequence[str] | None) -> list[str]:
+    """The capabilities that the API does not use beside tools (contract, *AgentRequest*)."""
+    return sorted(set(capabilities or ()) - {"chat"})
 
 
 def price(capabilities: Sequence[str] | None) -> int | None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..types import Message
+from . import notes
 from .call import Call, History, Ids, Policy
 from .digest import EMPTY, Covered, Digester
-from .effects import ChangeNote, Flow, NoteState, Now, Take
+from .effects import ChangeNote, Flow, Now, Take
 from .keys import Keys
-from .notes import Change
 
 AT_ONCE = 32
 """Keys that a store is asked for in one go."""
@@ -54,7 +54,7 @@ def forget(keys: Keys) -> Flow[None]:
     The server can't be told to: a session's slot stays taken until it has been idle.
     """
     now = yield Now()
-    yield ChangeNote(keys.note, _forgotten(now))
+    yield ChangeNote(keys.note, notes.forgotten(now))
     sought = list(_sought(keys))
     for start in range(0, len(sought), AT_ONCE):
         some = tuple(sought[start : start + AT_ONCE])
@@ -64,7 +64,7 @@ def forget(keys: Keys) -> Flow[None]:
 
 def _sought(keys: Keys) -> dict[str, None]:
     """Whatever a binding can have been put under whose last answer is in the conversation."""
-    sought: dict[str, None] = {}
+    sought: dict[str, None] = {keys.own_spare: None}
     covered = Covered()
     # Its first turn may have come before anybody told whose it is.
     unnamed = replace(keys, call=replace(keys.call, tenant=None))
@@ -77,13 +77,3 @@ def _sought(keys: Keys) -> dict[str, None]:
             marks = (keys.mark(message.mark), unnamed.mark(message.mark))
             sought.update(dict.fromkeys(marks))
     return sought
-
-
-def _forgotten(now: float) -> Change:
-    def change(note: NoteState) -> NoteState:
-        # Sessions opened lately hold their slots still. A call in flight loses its hold of the
-        # name, and what it will keep was sent before this moment.
-        kept = {"opened": note["opened"]} if "opened" in note else {}
-        return {**kept, "forgotten": now}
-
-    return change

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..types import Message, Reply
+from ..types import Message, Reply, Usage
 from . import notes
 from .binding import DAY, Binding, Run
 from .call import Outcome
@@ -32,7 +32,9 @@ class Keeping:
 
     Attributes:
         rounds: Rounds of tools that the run of this turn has had.
-        known: It need not be noted any more that sessions take tools.
+        in_vain: Credits of attempts of this turn that were charged and gave no answer.
+        former: That run, as it waited.
+        note: The note of the call's name, as it was when the turn began.
         began: When the turn began (seconds since the epoch): if its conversation is forgotten
             later than that, nothing that it leaves behind is to be found.
     """
@@ -43,8 +45,15 @@ class Keeping:
         self.history = keys.history
         self.policy = keys.policy
         self.rounds = 0
-        self.known = False
+        self.in_vain = 0
+        self.former: Run | None = None
+        self.note: dict[str, Any] = {}
         self.began = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """How often the conversation had been forgotten when the turn began."""
+        return notes.epoch_of(self.note)
 
     def remember(self, binding: Binding, answer: Answer, decision: Decision) -> Flow[Outcome]:
         """Put the binding back, now that the answer is complete, and release the name."""
@@ -65,13 +74,12 @@ class Keeping:
             answered_at=now,
             run=run,
             keys=self.keys.kept(covered, plain=plain),
+            epoch=self.epoch,
         )
         if answer.cut or (answer.reply.tool_calls and run is None):
             # The session holds more than was shown, or waits for what can't be given to it.
             kept = replace(kept, session_id=None)
         yield Put(kept, DAY)
-        if session_id and answer.reply.tool_calls and not (self.rounds or self.known):
-            yield ChangeNote(self.keys.project_note, notes.tools_taken(now))
         outcome = self.outcome(answer, decision, session_id)
         yield from self._tell(outcome, kept)
         return outcome
@@ -93,8 +101,15 @@ class Keeping:
 
     def outcome(self, answer: Answer, decision: Decision, session_id: str | None) -> Outcome:
         """The answer as the caller gets it."""
-        reply: Reply = replace(answer.reply, message=answer.text)
+        reply: Reply = replace(answer.reply, message=answer.text, usage=self._usage(answer))
         return Outcome(reply, self.call.ids.mark, decision, session_id, answer.cut)
+
+    def _usage(self, answer: Answer) -> Usage:
+        """What the turn cost: its answer, and the attempts before it."""
+        usage = answer.reply.usage
+        if not self.in_vain or usage.credits is None:
+            return usage
+        return replace(usage, credits=usage.credits + self.in_vain, estimated=True)
 
     def note_answer(self, outcome: Outcome, session: dict[str, Any] | None) -> Flow[None]:
         """Tell the name's note of an answer; ``session`` as `notes.answered` has it."""
@@ -102,7 +117,9 @@ class Keeping:
         said = _message_digest(digester, outcome.reply)
         pair = digester.roll(self.history.digests[-1], said)
         instructions = self.history.instructions_digest
-        change = notes.answered(self.call.ids.call, instructions, pair, session, self.began)
+        change = notes.answered(
+            self.call.ids.call, instructions, pair, session, self.began, self.epoch
+        )
         yield ChangeNote(self.keys.note, change)
 
     def remember_stateless(
@@ -134,6 +151,7 @@ class Keeping:
             id=self.call.ids.call,
             run=self._waiting(answer, now, on_session=False),
             keys=tuple(keys)[:KEPT_KEYS],
+            epoch=self.epoch,
         )
         yield Put(kept, DAY)
         outcome = self.outcome(answer, decision, None)
@@ -143,12 +161,15 @@ class Keeping:
     def _waiting(self, answer: Answer, now: float, *, on_session: bool) -> Run | None:
         """The run that the answer leaves behind, if it asked for tools."""
         reply, digester = answer.reply, self.keys.digester
-        if not reply.tool_calls or reply.id is None or answer.cut:
+        if not reply.tool_calls or reply.id is None or answer.cut or answer.unclear:
             return None
+        instance = reply.compute_instance
+        if instance is None and self.former is not None:
+            instance = self.former.compute_instance  # the same run goes on
         digests = [*self.history.digests, _digest_of(digester, answer)]
         return Run(
             request_id=reply.id,
-            compute_instance=reply.compute_instance,
+            compute_instance=instance,
             deadline=now + LIFE,
             rounds=self.rounds + 1,
             calls=tuple(call.id for call in reply.tool_calls),

@@ -95,6 +95,19 @@ class Keys:
         """Where a session waits that was opened and never heard a word."""
         return self.digester.key(self.project, "spare")
 
+    @property
+    def tenant_spare(self) -> str:
+        """Where such a session waits for the same tenant only."""
+        return self._key("spare")
+
+    @property
+    def own_spare(self) -> str:
+        """Where one waits for the same name only, or for the very same list."""
+        if self.call.name is not None:
+            return self._named("spare")
+        rolled = self.digester.rolling(self.history.digests)[-1]
+        return self._key("spare", self.call.scope, self.history.instructions_digest, rolled)
+
     def mark(self, token: str) -> str:
         """The key of a mark."""
         return self._key("mark", token)

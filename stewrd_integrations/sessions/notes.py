@@ -108,12 +108,17 @@ def _learn(note: NoteState, arrival: Arrival) -> NoteState:
 
 
 def answered(
-    call: str, instructions: str, pair: str, session: NoteState | None, began: float
+    call: str,
+    instructions: str,
+    pair: str,
+    session: NoteState | None,
+    began: float,
+    epoch: int = 0,
 ) -> Change:
     """A call ended well: remember its answer, release the name, tell of its session.
 
     ``session`` is None for calls that stay beside the conversation and leave that untouched. One
-    whose call ``began`` before the conversation was forgotten is not told of.
+    whose call came before the conversation was forgotten, in another ``epoch``, is not told of.
     """
 
     def change(note: NoteState) -> NoteState:
@@ -121,7 +126,7 @@ def answered(
         note = {**note, "answers": answers[-KEPT_ANSWERS:]}
         if session is None:
             return note
-        told = {} if began < note.get("forgotten", 0.0) else session
+        told = {} if is_forgotten(note, epoch, began) else session
         return {**_released(note, call), "session": told, "dropped": False}
 
     return change
@@ -137,6 +142,33 @@ def released(call: str, *, dropped: bool) -> Change:
         return note
 
     return change
+
+
+def epoch_of(note: NoteState) -> int:
+    """How often the conversation was forgotten."""
+    return int(note.get("epoch", 0))
+
+
+def forgotten(now: float) -> Change:
+    """The conversation is forgotten: what was begun before this is not gone on with.
+
+    Counted, as the clocks of two machines do not agree.
+    """
+
+    def change(note: NoteState) -> NoteState:
+        # Sessions opened lately hold their slots still. A call in flight loses its hold of the
+        # name, and what it will keep is of the epoch before this one.
+        kept = {"opened": note["opened"]} if "opened" in note else {}
+        return {**kept, "forgotten": now, "epoch": epoch_of(note) + 1}
+
+    return change
+
+
+def is_forgotten(note: NoteState, epoch: int, moment: float) -> bool:
+    """Whether what was begun in this epoch, at this moment, was forgotten since."""
+    if "epoch" in note or epoch:
+        return epoch != epoch_of(note)
+    return bool(moment < note.get("forgotten", 0.0))  # a note that knows no epochs yet
 
 
 def _released(note: NoteState, call: str) -> NoteState:
@@ -159,6 +191,48 @@ def opened(why: str, now: float) -> Change:
         }
 
     return change
+
+
+def not_opened(why: str, now: float) -> Change:
+    """The session that was opened then has heard nothing, and is kept for the next call."""
+
+    def change(note: NoteState) -> NoteState:
+        lately = [entry for entry in note.get("opened", []) if entry != [now, why]]
+        if len(lately) == len(note.get("opened", [])):
+            return note
+        return {**note, "opened": lately, "generation": max(note.get("generation", 1) - 1, 0)}
+
+    return change
+
+
+def unheard(session: str, now: float) -> Change:
+    """The first message on a new session was refused, so that it holds its slot for nothing."""
+
+    def change(note: NoteState) -> NoteState:
+        waiting = {**_unheard(note, now), session: now}
+        return {**note, "unheard": dict(list(waiting.items())[-KEPT_OPENINGS:])}
+
+    return change
+
+
+def heard(session: str) -> Change:
+    """A session whose first message had been refused has got one."""
+
+    def change(note: NoteState) -> NoteState:
+        waiting = {key: at for key, at in note.get("unheard", {}).items() if key != session}
+        return {**note, "unheard": waiting}
+
+    return change
+
+
+def hold_nothing(note: NoteState, now: float) -> int:
+    """How many sessions hold a slot for nothing, as their first messages were refused."""
+    return len(_unheard(note, now))
+
+
+def _unheard(note: NoteState, now: float) -> NoteState:
+    waiting = note.get("unheard", {})
+    return {session: at for session, at in waiting.items() if at > now - RECENT}
 
 
 def _lately(note: NoteState, now: float) -> list[list[Any]]:
@@ -204,7 +278,7 @@ def takes_no_tools(note: NoteState, now: float) -> bool:
 
 
 def tools_taken(now: float) -> Change:
-    """A session has asked for the outputs of tools: whatever was thought before was wrong."""
+    """A session has taken the outputs of tools: whatever was thought before was wrong."""
 
     def change(note: NoteState) -> NoteState:
         return {**_untold_of_tools(note), "tools_ok": now + TOOLS_REMEMBERED}
@@ -222,7 +296,7 @@ def tools_refused(now: float) -> Change:
 
 
 def tools_doubted(now: float) -> Change:
-    """A session gave an empty answer to a turn with tools.
+    """A session did not take a turn with tools, or the first outputs, and did not say why.
 
     The first time is a doubt of minutes, the next time one of a day. Where sessions were seen to
     take tools it says nothing of them, and of several calls at once only one counts.

@@ -20,7 +20,20 @@ from . import notes
 from .binding import Binding
 from .call import Policy
 from .digest import Covered
-from .effects import ChangeNote, Flow, Now, Occupy, Open, Put, ReadNote, Sleep, Take, Vacate, Warn
+from .effects import (
+    ChangeNote,
+    Flow,
+    NoteState,
+    Now,
+    Occupy,
+    Open,
+    Put,
+    ReadNote,
+    Sleep,
+    Take,
+    Vacate,
+    Warn,
+)
 from .keys import Keys
 
 MARGIN = 60.0
@@ -31,6 +44,9 @@ PROVISIONAL_LIMIT = 2
 """Sessions that unnamed first turns may hold at once (R5)."""
 
 TWICE = 2
+UNHEARD_LIMIT = 3
+"""Sessions whose first message was refused, and that nobody else may use, before a conversation
+must have had an answer to get one: bad requests in a loop must not take all the slots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +64,27 @@ class NoSeat:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A live session that has heard nothing yet."""
+    """A live session that has heard nothing yet.
+
+    Attributes:
+        session_id: Its id.
+        provisional: It was opened for the first turn of an unnamed list.
+        spare: It was opened by an earlier call.
+    """
 
     session_id: str
     provisional: bool
+    spare: bool = False
 
 
 def open_session(
-    keys: Keys, policy: Policy, *, provisional: bool, serial: int
+    keys: Keys,
+    policy: Policy,
+    *,
+    provisional: bool,
+    serial: int,
+    epoch: int = 0,
+    answered: bool = True,
 ) -> Flow[Seat | NoSeat]:
     """Get a session and its slot; returns a `Seat` or `NoSeat`.
 
@@ -64,17 +93,24 @@ def open_session(
         policy: The user's options.
         provisional: For the first turn of an unnamed list, which must leave room for others.
         serial: How often this call has opened already: its ghosts must not be taken for one.
+        epoch: How often the conversation was forgotten.
+        answered: Whether the conversation has had an answer.
 
     Raises:
         StewrdError: The server refused for a reason that the stateless road would meet too,
             or no session is to be had and ``on_session_limit="error"``.
     """
     now = yield Now()
-    spare = yield from _spare(keys, policy, now)
+    spare = yield from _spare(keys, policy, epoch, now)
     if spare:
-        return Seat(spare, provisional=False)
+        return Seat(spare, provisional=False, spare=True)
     slot = f"opening-{keys.call.ids.call}-{serial}"
-    seat = yield from _open_new(keys, policy, provisional, slot, now)
+    note = yield ReadNote(keys.project_note)
+    wasted = max(UNHEARD_LIMIT, policy.max_active_sessions // 2 if answered else 0)
+    if notes.hold_nothing(note, now) >= wasted:
+        seat: Seat | NoSeat = NoSeat("first messages on several new sessions were refused lately")
+    else:
+        seat = yield from _open_new(keys, policy, note, provisional, slot, now)
     if isinstance(seat, NoSeat) and not provisional:
         if policy.on_session_limit == "error":
             raise SessionLimitError(f"No session can be opened: {seat.reason}.", sent=False)
@@ -83,26 +119,36 @@ def open_session(
     return seat
 
 
-def _spare(keys: Keys, policy: Policy, now: float) -> Flow[str | None]:
-    binding: Binding | None = yield Take((keys.spare,))
-    if binding is None or binding.session_id is None:
-        return None
-    if is_idle(binding.sent_at, policy, now):
-        yield Vacate(keys.project, binding.session_id)
-        return None
-    yield refresh(keys.project, binding.session_id, policy)
-    return binding.session_id
+def _spare(keys: Keys, policy: Policy, epoch: int, now: float) -> Flow[str | None]:
+    while True:
+        binding: Binding | None = yield Take((keys.own_spare, keys.tenant_spare, keys.spare))
+        if binding is None or binding.session_id is None:
+            return None
+        if is_idle(binding.sent_at, policy, now):
+            yield Vacate(keys.project, binding.session_id)
+        elif keys.own_spare not in binding.keys or binding.epoch == epoch:
+            yield refresh(keys.project, binding.session_id, policy)
+            return binding.session_id
 
 
-def keep_spare(keys: Keys, policy: Policy, session_id: str) -> Flow[None]:
-    """Leave a session that never heard a word for whoever needs one next."""
+def keep_spare(keys: Keys, session_id: str, policy: Policy, where: str, epoch: int) -> Flow[None]:
+    """Leave a session that never heard a word for whoever needs one next.
+
+    Args:
+        keys: Of the call.
+        session_id: The session.
+        policy: The user's options.
+        where: Who may have it: one of the keys' spares.
+        epoch: How often the conversation was forgotten.
+    """
     now = yield Now()
     spare = Binding(
         id=keys.call.ids.call,
         session_id=session_id,
         covered=Covered(),
         sent_at=now,
-        keys=(keys.spare,),
+        keys=(where,),
+        epoch=epoch,
     )
     yield Put(spare, policy.idle_timeout)
 
@@ -120,9 +166,8 @@ def refresh(project: str, session_id: str, policy: Policy) -> Occupy:
 
 
 def _open_new(
-    keys: Keys, policy: Policy, provisional: bool, temporary: str, now: float
+    keys: Keys, policy: Policy, note: NoteState, provisional: bool, temporary: str, now: float
 ) -> Flow[Seat | NoSeat]:
-    note = yield ReadNote(keys.project_note)
     if note.get(notes.FAILED):
         return NoSeat("the store failed", told=True)
     if note.get("plan", 0.0) > now:

@@ -6,16 +6,22 @@ Whatever goes wrong on the way, the session is kept only where nothing of the tu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
-from ..errors import BadRequestError, EmptyAnswerError, NotFoundError
+from ..errors import (
+    BadRequestError,
+    NotFoundError,
+    RateLimitError,
+    SessionExpiredError,
+    StewrdError,
+)
 from ..types import AgentRequest
 from . import notes, replay
 from .align import Alignment
 from .binding import Binding, Run
 from .call import Outcome
-from .digest import Covered
+from .digest import Covered, Digester
 from .effects import (
     ChangeNote,
     Decision,
@@ -32,56 +38,48 @@ from .effects import (
 from .exchange import Answer, exchange
 from .failures import verdict
 from .finding import put_back
-from .keeping import Keeping
 from .keys import Keys
+from .learning import BESIDE, UNHEARD, Learning, Why
 from .opening import NoSeat, Seat, keep_spare, open_session, refresh
-from .speaking import changes_instructions, everything, the_rest
+from .speaking import changes_instructions, everything, replaces_too_much, the_rest
 from .speaking import decision as decision_of
-from .tools import Outputs, legal_tools, was_one_too_many
+from .tools import Outputs, legal_tools, told, was_one_too_many
 
 REPLAYED: dict[str, Turn] = {"rollover": "rolled_over", "expired": "recreated", "gone": "recreated"}
 GIVEN_BACK = "the run goes on with what its tools gave back"
+BETWEEN = "an answer in between was heard by the session alone"
 TOLD_LATER = "the next message tells it of the summary that was made meanwhile"
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
-    """Why a turn does not simply continue: a word for the note, and a line for the reader."""
-
-    word: str
-    reason: str
-
-
-class Roads(Keeping):
-    """The roads of one turn.
-
-    Attributes:
-        note: The note of its name, as it was when the turn began.
-        dropped: A session was given up on the way.
-    """
+class Roads(Learning):
+    """The roads of one turn."""
 
     def __init__(self, keys: Keys) -> None:
         super().__init__(keys)
-        self.note: dict[str, Any] = {}
-        self.dropped = False
         self._handed_out = False
+        self._opening: notes.Change | None = None
 
     # -- the session goes on -----------------------------------------------------------
 
-    def carry_on(self, binding: Binding, alignment: Alignment, now: float) -> Flow[Outcome]:
-        """Say what is new to the session that has heard the rest."""
+    def carry_on(
+        self, binding: Binding, alignment: Alignment, now: float, *, between: bool = False
+    ) -> Flow[Outcome]:
+        """Say what is new to the session that has heard the rest.
+
+        ``between`` says that it has just given an answer which nobody is shown.
+        """
         speech, used = the_rest(self.keys, binding, alignment), binding.used + 2
         changed = changes_instructions(self.keys, binding)
         reason = alignment.reason + ("; the instructions changed" if changed else "")
+        reason += f"; {BETWEEN}" if between else ""
         decision = decision_of("continued", reason, speech, binding.generation, used)
         yield refresh(self.keys.project, str(binding.session_id), self.policy)
         send = self._send(speech, binding.session_id, decision)
         answer = yield from self._attempt(send, binding, again=True)
         if isinstance(answer, Why):
-            if answer.word in ("no tools", "no answer"):
-                refused = answer.word == "no tools"
-                kept = binding if refused else without_session(binding)
-                return (yield from self.apart(answer.reason, kept, refused=refused))
+            if answer.word in BESIDE:
+                kept = binding if answer.word in UNHEARD else without_session(binding)
+                return (yield from self.apart(answer.reason, kept, BESIDE[answer.word]))
             return (yield from self._elsewhere(answer, binding))
         yield from self._came_back(binding)
         replaced = binding.instructions_size if changed else 0
@@ -124,7 +122,9 @@ class Roads(Keeping):
         except BaseException as error:
             why = yield from self._without_tools(send, error)
             if why is not None:
-                yield self._still_held(session_id, longer=False)
+                gone = isinstance(error, SessionExpiredError)
+                slot = Vacate(self.keys.project, session_id)
+                yield slot if gone else self._still_held(session_id, longer=False)
                 return why
             if isinstance(send, Submit) and was_one_too_many(self.rounds, error):
                 return Why("run", "the run has had its rounds of tools")
@@ -144,27 +144,10 @@ class Roads(Keeping):
                 yield from self._wait_for(error)
                 return Why("failed", "the server failed before it did the work")
             if fate == "keep":
-                yield from self._keep(binding, session_id, error)
+                kept = binding and _unless_refused(binding, send, error, self.keys.digester)
+                yield from self._keep(kept, session_id, error)
             self.dropped = self.dropped or fate == "drop"
             raise
-
-    def _without_tools(self, send: Send | Submit, error: BaseException) -> Flow[Why | None]:
-        """Whether an error shows that sessions take no tools, which nobody documents (R11).
-
-        An empty answer of one that was seen to take them is a failure like any other.
-        """
-        if not self.call.tools or isinstance(send, Submit):
-            return None
-        if isinstance(error, BadRequestError) and error.code == "invalid_tools":
-            return Why("no tools", "sessions of this project take no tools")
-        if not isinstance(error, EmptyAnswerError):
-            return None
-        self.dropped = True
-        now = yield Now()
-        note = yield ChangeNote(self.keys.project_note, notes.tools_doubted(now))
-        if notes.takes_tools(note, now):
-            return None
-        return Why("no answer", "the session did not answer a turn with tools")
 
     def _still_held(self, session_id: str, *, longer: bool) -> Occupy:
         """The server may be at work on it yet: its idle time begins when that ends."""
@@ -182,15 +165,33 @@ class Roads(Keeping):
             yield put_back(self.keys, binding)
         if binding is None or binding.session_id != session_id:
             self.dropped = binding is None
-            # Whoever needs a session next gets it, so it must have heard nothing for sure.
-            if not getattr(error, "sent", True):
-                yield from keep_spare(self.keys, self.policy, session_id)
+            yield from self._keep_opened(session_id, error)
+
+    def _keep_opened(self, session_id: str, error: BaseException | None = None) -> Flow[None]:
+        """Its first message was not taken, so a session that was just opened serves the next.
+
+        Whoever needs one gets it if nothing was sent; the same tenant, if it came too fast; after
+        any other refusal nobody but whoever was refused, as it might have heard it all the same.
+        """
+        sent = getattr(error, "sent", True)
+        where = self.keys.own_spare
+        if not sent:
+            where = self.keys.spare
+        elif isinstance(error, RateLimitError):
+            where = self.keys.tenant_spare
+        yield from keep_spare(self.keys, session_id, self.policy, where, self.epoch)
+        yield Vacate(f"{self.keys.project}/provisional", session_id)
+        if sent:
+            now = yield Now()
+            yield ChangeNote(self.keys.project_note, notes.unheard(session_id, now))
+        if self._opening is not None:
+            yield ChangeNote(self.keys.note, self._opening)
 
     def _shown(self) -> None:
         self._handed_out = True
 
     def _send(self, speech: replay.Speech, session_id: str | None, decision: Decision) -> Send:
-        self.rounds = 0
+        self.rounds, self.former = 0, None
         tools = legal_tools(self.call.tools)
         request = AgentRequest(speech.text, self.call.capabilities, speech.files, tools)
         return Send(request, session_id, self.call.stream and not tools, decision)
@@ -209,7 +210,12 @@ class Roads(Keeping):
         try:
             speech = yield from everything(self.keys)  # a recap may take its time, or fail
             seat: Seat | NoSeat = yield from open_session(
-                self.keys, self.policy, provisional=provisional, serial=0 if again else 1
+                self.keys,
+                self.policy,
+                provisional=provisional,
+                serial=0 if again else 1,
+                epoch=self.epoch,
+                answered=binding is not None,
             )
         except BaseException:
             if binding is not None:
@@ -222,28 +228,18 @@ class Roads(Keeping):
             )
         if self.call.name is not None:
             yield ChangeNote(self.keys.note, notes.opened(why.word, now))
+            self._opening = notes.not_opened(why.word, now)
         generation = self._generation(binding) + 1
         decision = decision_of(self._kind(why), why.reason, speech, generation, 2)
         send = self._send(speech, seat.session_id, decision)
         answer = yield from self._attempt(send, binding, again=again)
         if isinstance(answer, Why):
-            if answer.word == "failed":
-                return (yield from self.anew(answer, binding, again=False))
-            if answer.word == "no tools":
-                unused = Binding("", seat.session_id, Covered(), generation=generation)
-                unused = replace(unused, sent_at=self.began, opened=self._opened(why, binding, now))
-                unused = replace(unused, provisional=seat.provisional)
-                return (yield from self.apart(answer.reason, unused, refused=True))
-            if answer.word == "no answer":
-                return (yield from self.apart(answer.reason, binding))
-            # It can't have been idle: something is wrong with sessions. Its slot stays taken.
-            full = notes.refused("full", now + notes.FULL_REMEMBERED)
-            yield ChangeNote(self.keys.project_note, full)
-            return (
-                yield from self.stateless(
-                    answer.reason, remember=True, binding=binding, speech=speech
-                )
-            )
+            unused = Binding("", seat.session_id, Covered(), generation=generation)
+            unused = replace(unused, sent_at=self.began, opened=self._opened(why, binding, now))
+            unused = replace(unused, provisional=seat.provisional)
+            return (yield from self._not_even_there(answer, binding, unused, speech))
+        if seat.spare:
+            yield ChangeNote(self.keys.project_note, notes.heard(seat.session_id))
         kept = Binding(
             id="",
             session_id=seat.session_id,
@@ -258,6 +254,23 @@ class Roads(Keeping):
             provisional=seat.provisional,
         )
         return (yield from self.remember(kept, answer, decision))
+
+    def _not_even_there(
+        self, why: Why, binding: Binding | None, unused: Binding, speech: replay.Speech
+    ) -> Flow[Outcome]:
+        """A session that was just opened could not answer."""
+        if why.word == "failed":
+            return (yield from self.anew(why, binding, again=False))
+        if why.word in BESIDE:
+            kept = unused if why.word in UNHEARD else binding
+            return (yield from self.apart(why.reason, kept, BESIDE[why.word]))
+        # It can't have been idle: something is wrong with sessions. Its slot stays taken.
+        now = yield Now()
+        full = notes.refused("full", now + notes.FULL_REMEMBERED)
+        yield ChangeNote(self.keys.project_note, full)
+        return (
+            yield from self.stateless(why.reason, remember=True, binding=binding, speech=speech)
+        )
 
     def _generation(self, binding: Binding | None) -> int:
         before = binding.generation if binding else 0
@@ -288,7 +301,7 @@ class Roads(Keeping):
         """Say everything to the agent at once, without a session (R6)."""
         try:
             speech = speech or (yield from everything(self.keys))
-            decision = decision_of("stateless", reason, speech)
+            decision = decision_of("stateless", self.call.alone or reason, speech)
             answer = yield from exchange(self._send(speech, None, decision), self.call, self._shown)
         except BaseException:
             if binding is not None and binding.session_id is None:
@@ -304,41 +317,52 @@ class Roads(Keeping):
     def submit(
         self, task: Outputs, run: Run, binding: Binding, alignment: Alignment, now: float
     ) -> Flow[Outcome]:
-        """Give a run on a session what it waits for, and then the user's message, if there is one.
+        """Give a run on a session what it waits for, and then what was said since, if it was.
 
-        The answer between the two is heard by the session and shown to nobody.
+        The answer between the two is heard by the session and shown to nobody. So it is where
+        other tools or instructions count by now: the run has none but its own.
         """
+        if replaces_too_much(self.keys, binding):
+            return (yield from self.anew(Why("instructions", "the instructions changed"), binding))
         used, limit = binding.used + len(task.outputs) + 1, self.policy.session_message_limit
         if used + 2 * task.then > limit:
             why = Why("rollover", f"the session is full ({binding.used} of {limit} messages)")
             return (yield from self.anew(why, binding))
-        reason = f"{GIVEN_BACK}; {TOLD_LATER}" if alignment.summaries else GIVEN_BACK
+        told_later = bool(alignment.summaries) and not task.then
+        reason = f"{GIVEN_BACK}; {TOLD_LATER}" if told_later else GIVEN_BACK
+        reason += "; its answer is heard by the session alone, and more is said" * task.then
         decision = Decision("session", "continued", reason, 0, (), binding.generation, used)
         yield refresh(self.keys.project, str(binding.session_id), self.policy)
         send = self._submit(run, task, binding.session_id, decision)
         answer = yield from self._attempt(send, binding, again=True, hidden=task.then)
         if not isinstance(answer, Why) and task.then and answer.reply.tool_calls:
-            answer = Why("run", "the agent asked for more tools, and the user has spoken")
+            yield from self._outputs_taken()
+            answer = Why("run", "the agent asked for more tools, and its run was over")
         if isinstance(answer, Why):
+            if answer.word == "no outputs":
+                return (yield from self.apart(answer.reason, without_session(binding)))
             return (yield from self._elsewhere(answer, binding))
+        if run.rounds == 1:
+            yield from self._outputs_taken()
         yield from self._came_back(binding)
         # No word says that outputs keep a session from being idle, so `sent_at` stays.
         # Nor does any word say what a session keeps of a run: nothing is put before its end.
         heard = replace(binding, used=used, run=None, provisional=False, held=0)
-        told, unheard = len(task.outputs), alignment.unsummarised
-        digests = [self.history.digests[fresh.index] for fresh in unheard[:told]]
+        given, unheard = len(task.outputs), alignment.unsummarised
+        digests = [self.history.digests[fresh.index] for fresh in unheard[:given]]
         # A summary can't be said beside outputs. It is not covered, so the next message tells it.
         heard = replace(heard, covered=binding.covered.extended(self.keys.digester, digests))
         if not task.then:
             heard = replace(heard, plain=binding.plain and alignment.heard_no_more)
             return (yield from self.remember(heard, answer, decision))
-        rest = replace(alignment, fresh=alignment.summaries + unheard[told:])
-        return (yield from self.carry_on(replace(heard, plain=False), rest, now))
+        rest = replace(alignment, fresh=alignment.summaries + unheard[given:])
+        heard = replace(heard, plain=False)
+        return (yield from self.carry_on(heard, rest, now, between=True))
 
     def _submit(
         self, run: Run, task: Outputs, session_id: str | None, decision: Decision
     ) -> Submit:
-        self.rounds = run.rounds
+        self.rounds, self.former = run.rounds, run
         return Submit(run.request_id, run.compute_instance, task.outputs, session_id, decision)
 
     def submit_apart(self, task: Outputs, run: Run, binding: Binding) -> Flow[Outcome]:
@@ -352,32 +376,51 @@ class Roads(Keeping):
         except BaseException as error:
             fate = verdict(error, shown=self._handed_out, retry_on_compute_error=False)
             if fate != "gone" and not was_one_too_many(run.rounds, error):
-                yield put_back(self.keys, binding if fate == "keep" else rest)
+                send = self._submit(run, task, None, decision)
+                kept = _unless_refused(binding, send, error, self.keys.digester)
+                yield put_back(self.keys, kept if fate == "keep" else rest)
                 raise
         else:
             return (yield from self.remember_apart(rest, answer, decision))
         return (yield from self.apart("the run was gone before its tools had ended", rest))
 
     def apart(
-        self, reason: str, binding: Binding | None, *, refused: bool = False
+        self,
+        reason: str,
+        binding: Binding | None,
+        learnt: Callable[[float], notes.Change] | None = None,
     ) -> Flow[Outcome]:
         """Ask the agent beside the session, which hears of it with the next message (R11).
 
-        ``refused`` says that a session has just refused these tools: if the agent takes them,
-        it is sessions that do not.
+        ``learnt`` is what to note if a session has just refused these tools and the agent takes
+        them: then it is sessions that do not.
         """
         try:
             speech = yield from everything(self.keys)
             decision = decision_of("stateless", reason, speech)
             answer = yield from exchange(self._send(speech, None, decision), self.call, self._shown)
-        except BaseException:
+        except BaseException as error:
+            if self.in_vain and isinstance(error, StewrdError) and error.charged == "no":
+                error.charged = "likely"  # not for this attempt, but for the one before it
             if binding is not None and binding.keys:
                 yield put_back(self.keys, binding)
+            elif binding is not None and binding.session_id is not None:
+                yield from self._keep_opened(binding.session_id)
             raise
-        if refused:
+        if learnt is not None:
             now = yield Now()
-            yield ChangeNote(self.keys.project_note, notes.tools_refused(now))
+            yield ChangeNote(self.keys.project_note, learnt(now))
         return (yield from self.remember_apart(binding, answer, decision))
+
+
+def _unless_refused(
+    binding: Binding, send: Send | Submit, error: BaseException, digester: Digester
+) -> Binding:
+    """The binding as it may go back: the same outputs are not given to its run once more."""
+    refused = isinstance(error, BadRequestError)
+    if not refused or binding.run is None or not isinstance(send, Submit):
+        return binding
+    return replace(binding, run=replace(binding.run, refused=told(digester, send.outputs)))
 
 
 def without_session(binding: Binding) -> Binding:

@@ -91,6 +91,15 @@ def changes_instructions(keys: Keys, binding: Binding) -> bool:
     return binding.instructions != keys.history.instructions_digest
 
 
+def replaces_too_much(keys: Keys, binding: Binding) -> bool:
+    """Whether a session shall not be told of other instructions, but another one of all."""
+    if not changes_instructions(keys, binding):
+        return False
+    superseded = binding.superseded + binding.instructions_size
+    policy = keys.policy
+    return policy.on_instructions_change == "replay" or superseded > policy.replay_budget
+
+
 def decision(
     kind: Turn, reason: str, speech: replay.Speech, generation: int = 0, used: int = 0
 ) -> Decision:

@@ -77,7 +77,11 @@ def demands_more(run: Run, call: Call, digester: Digester) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a run waits for; ``then`` says that more follows, a user's message at last."""
+    """What a run waits for.
+
+    ``then`` says that it is not the run's answer that is wanted: more was said since, a user's
+    message at last, or other tools or instructions count by now, as after a handoff.
+    """
 
     outputs: tuple[ToolOutput, ...]
     then: bool
@@ -95,14 +99,26 @@ def outputs_for(
         return "the calls of tools were passed over"
     if not _match(run, given):
         return "the outputs are not those of the calls that were asked for"
-    if run.offered != offered:
-        return "the tools or the instructions changed while tools ran"
     if run.rounds > ROUNDS:
         return f"the run has had its {ROUNDS} rounds of tools"
     if now > run.deadline:
         return "the run was gone: its tools took more than five minutes"
     outputs = tuple(ToolOutput(str(m.tool_call_id), output_text(m)) for m in given)
-    return Outputs(outputs, then=len(fresh) > len(given))
+    return Outputs(outputs, then=len(fresh) > len(given) or run.offered != offered)
+
+
+def told(digester: Digester, outputs: Sequence[ToolOutput]) -> str:
+    """Digest of what a run is given."""
+    given = sorted((output.tool_call_id, output.output) for output in outputs)
+    return digester.key("outputs", json.dumps(given))
+
+
+def told_apart(calls: tuple[ToolCall, ...], token: str) -> tuple[ToolCall, ...]:
+    """The calls, under ids of our own if the server's are empty or occur twice."""
+    ids = [call.id for call in calls]
+    if all(one.strip() for one in ids) and len(set(ids)) == len(ids):
+        return calls
+    return tuple(replace(call, id=f"call_{token}_{n}") for n, call in enumerate(calls, 1))
 
 
 def was_one_too_many(rounds: int, error: BaseException) -> bool:

@@ -25,10 +25,11 @@ from .digest import Digester
 from .effects import ChangeNote, Flow, Now, ReadNote, Vacate
 from .finding import find, put_back
 from .keys import Keys
+from .learning import Why
 from .opening import is_idle
-from .roads import Roads, Why, without_session
-from .speaking import changes_instructions, check_budget
-from .tools import Outputs, demands_more, offer, outputs_for
+from .roads import Roads, without_session
+from .speaking import check_budget, replaces_too_much
+from .tools import Outputs, demands_more, offer, outputs_for, told
 
 NO_TOOLS = "sessions of this project take no tools"
 HOLD = 130.0
@@ -141,9 +142,9 @@ class _Turn:
     def _found(self) -> Flow[tuple[Binding | None, Alignment]]:
         """The binding that aligns, unless it was in flight when the conversation was forgotten."""
         binding, alignment = yield from find(self.keys)
-        forgotten = self.roads.note.get("forgotten", 0.0)
-        knows = binding is not None and (binding.session_id or binding.run)
-        if binding is not None and knows and binding.sent_at < forgotten:
+        if binding is None or not (binding.session_id or binding.run):
+            return binding, alignment
+        if notes.is_forgotten(self.roads.note, binding.epoch, binding.sent_at):
             return None, Alignment("refused", "the conversation was cleared since")
         return binding, alignment
 
@@ -159,10 +160,8 @@ class _Turn:
         reserve = min(policy.tool_reserve, (limit - 2) // 2) if self.call.tools else 0
         if binding.used + 2 + reserve > limit:
             return Why("rollover", f"the session is full ({binding.used} of {limit} messages)")
-        if changes_instructions(self.keys, binding):
-            superseded = binding.superseded + binding.instructions_size
-            if policy.on_instructions_change == "replay" or superseded > policy.replay_budget:
-                return Why("instructions", "the instructions changed")
+        if replaces_too_much(self.keys, binding):
+            return Why("instructions", "the instructions changed")
         unheard = alignment.fresh[:-1] if self.history.current else alignment.fresh
         messages = self.history.messages
         if sum(replay.cost(messages[fresh.index]) for fresh in unheard) > policy.replay_budget:
@@ -181,13 +180,15 @@ class _Turn:
         if demands_more(run, self.call, self.keys.digester):
             return "more is demanded than when the run began"
         offered = offer(self.keys.digester, self.call, self.history)
-        return outputs_for(run, self.history, alignment, offered, now)
+        task = outputs_for(run, self.history, alignment, offered, now)
+        if isinstance(task, Outputs) and run.refused == told(self.keys.digester, task.outputs):
+            return "the run has refused these outputs"
+        return task
 
     def _sessions_take_no_tools(self, now: float) -> Flow[bool]:
         if not self.call.tools:
             return False
         note = yield ReadNote(self.keys.project_note)
-        self.roads.known = notes.takes_tools(note, now, notes.TOOLS_REMEMBERED / 2)
         return notes.takes_no_tools(note, now)
 
     def _without_sessions(self) -> Flow[Outcome]:

@@ -19,6 +19,7 @@ from stewrd_integrations.api import AsyncStewrdClient, StewrdClient
 from stewrd_integrations.api.responses import LONGEST_BODY
 from stewrd_integrations.errors import (
     ConfigurationError,
+    EmptyAnswerError,
     InvalidInputError,
     MalformedResponseError,
     NeverSentError,
@@ -120,7 +121,7 @@ def test_perform_and_stream(raw_server: RawServer, colour: Any) -> None:
             {"response": {"id": "r", "message": "x"}, "usage": {"tokens_used": 2}},
             Reply(id="r", message="x", usage=Usage(tokens=2)),
         ),
-        ({"message": ""}, Reply()),
+        ({"message": ""}, Reply(message="Hel")),
     ],
 )
 def test_the_shapes_of_done(raw_server: RawServer, stream: Way, done: Any, reply: Reply) -> None:
@@ -129,8 +130,16 @@ def test_the_shapes_of_done(raw_server: RawServer, stream: Way, done: Any, reply
     assert stream.go(raw_server.url) == reply
 
 
+@pytest.mark.parametrize("done", [{"message": ""}, {"message": " \n"}, {}])
+def test_a_stream_of_nothing_is_no_answer(raw_server: RawServer, stream: Way, done: Any) -> None:
+    raw_server.script(sse(event("done", {"request_id": "r", **done})))
+    with pytest.raises(EmptyAnswerError):
+        stream.go(raw_server.url)
+
+
 def test_json_that_answers_a_stream(raw_server: RawServer, stream: Way) -> None:
-    raw_server.script(answer(200, REPLY), answer(200, {**REPLY, "message": ""}))
+    files = [{"name": "a.csv"}]
+    raw_server.script(answer(200, REPLY), answer(200, {**REPLY, "message": "", "files": files}))
     events: list[Any] = []
     stream.go(raw_server.url, into=events)
     assert [type(e) for e in events] == [Token, Done]

@@ -13,7 +13,7 @@ from stewrd_integrations.api.responses import (
     read_session,
     retry_after,
 )
-from stewrd_integrations.errors import MalformedResponseError
+from stewrd_integrations.errors import EmptyAnswerError, MalformedResponseError
 from stewrd_integrations.types import File, Reply, Session, ToolCall, Usage
 
 from .wire import REPLY
@@ -57,16 +57,16 @@ def test_tool_calls() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        {"message": ""},
-        {"message": "", "status": None, "tool_calls": None, "files": None, "usage": None},
-        {"message": "", "status": "new", "tool_calls": 1, "files": 1, "usage": 1, "meta": 1},
-        {"message": "", "id": 1, "capabilities_used": [1], "usage": {"tokens_used": "1"}},
-        {"message": "", "tool_calls": [], "session_id": 1, "usage": {"tokens_used": True}},
-        {"message": "", "files": [1, None], "usage": {"credits_this_request": 0.5}},
+        {"message": "x"},
+        {"message": "x", "status": None, "tool_calls": None, "files": None, "usage": None},
+        {"message": "x", "status": "new", "tool_calls": 1, "files": 1, "usage": 1, "meta": 1},
+        {"message": "x", "id": 1, "capabilities_used": [1], "usage": {"tokens_used": "1"}},
+        {"message": "x", "tool_calls": [], "session_id": 1, "usage": {"tokens_used": True}},
+        {"message": "x", "files": [1, None], "usage": {"credits_this_request": 0.5}},
     ],
 )
 def test_what_is_missing_or_of_a_wrong_type(data: Any) -> None:
-    assert reply_of(data) == Reply()
+    assert reply_of(data) == Reply(message="x")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,60 @@ def test_what_is_missing_or_of_a_wrong_type(data: Any) -> None:
     ],
 )
 def test_older_usage(data: Any, usage: Usage) -> None:
-    assert reply_of({"message": "", **data}).usage == usage
+    assert reply_of({"message": "x", **data}).usage == usage
+
+
+CALLS = [{"id": "c", "name": "add", "arguments": {}}]
+
+
+@pytest.mark.parametrize("message", ["", " \n\t", None, 7])
+@pytest.mark.parametrize("status", [{}, {"status": "completed"}, {"status": "new"}])
+def test_an_answer_of_nothing_is_none(message: Any, status: dict[str, Any]) -> None:
+    empty: list[dict[str, Any]] = [{}, {"tool_calls": []}, {"files": []}]
+    for more in empty:
+        with pytest.raises(EmptyAnswerError) as caught:
+            reply_of({"request_id": "r-7", "message": message, **status, **more})
+        assert (caught.value.request_id, caught.value.charged) == ("r-7", "likely")
+
+
+def test_a_file_or_a_call_is_an_answer_without_a_word() -> None:
+    for message in ("", None):
+        reply = reply_of({"message": message, "files": [{"name": "a.csv", "content": "1"}]})
+        assert (reply.message, reply.files) == ("", (File("a.csv", "1"),))
+    for told in ({}, {"message": ""}, {"message": " "}, {"message": None}):
+        for status in ({}, {"status": None}, {"status": "completed"}):
+            reply = reply_of({"tool_calls": CALLS, **told, **status})
+            assert (reply.status, len(reply.tool_calls)) == ("requires_tool_outputs", 1)
+
+
+def test_calls_beside_words() -> None:
+    thinking = {"tool_calls": CALLS, "message": "Let me see."}
+    assert reply_of(thinking).status == "requires_tool_outputs"
+    assert reply_of({**thinking, "status": "completed"}).tool_calls == ()
+
+
+@pytest.mark.parametrize("arguments", ["", " ", None])
+def test_no_arguments(arguments: Any) -> None:
+    calls = [{"id": "c", "name": "now", "arguments": arguments}]
+    assert reply_of({"tool_calls": calls}).tool_calls[0].arguments == {}
+
+
+@pytest.mark.parametrize("request_id", ["req:1", "a/b", "", "x" * 129, "../v1", "é"])
+def test_outputs_can_not_be_given_to_a_run_whose_id_no_path_carries(request_id: str) -> None:
+    assert reply_of({"id": request_id, "tool_calls": CALLS}).id is None
+    assert reply_of({"id": request_id, "message": "x"}).id in (request_id, None)
+
+
+@pytest.mark.parametrize(
+    "number", ["1" + "0" * 400, "-1", "-0.5", "NaN", "Infinity", "-Infinity", "0.5", '"3"', "1e308"]
+)
+def test_numbers_that_count_nothing_are_not_told(number: str) -> None:
+    body = (
+        '{"message": "x", "tokens_used": %s, "meta": {"duration_ms": %s}, "usage": '
+        '{"credits_this_request": %s, "credits_remaining": %s}}'
+    ) % ((number,) * 4)
+    reply = read_reply(Answer[None](Kind.RUN, 200, {}, body.encode()))
+    assert (reply.usage, reply.duration_ms) == (Usage(), None)
 
 
 @pytest.mark.parametrize(

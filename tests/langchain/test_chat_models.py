@@ -36,6 +36,7 @@ from .entrances import (
 from .talks import AsyncTokens, Tokens, talk, until
 
 Make = Callable[..., ChatStewrd]
+CALL = {"id": "c", "name": "add", "args": {"a": 1}, "type": "tool_call"}
 BETA = "ignore::langchain_core._api.beta_decorator.LangChainBetaWarning"
 
 pytestmark = [
@@ -152,7 +153,7 @@ def test_keywords_of_core_pass(stewrd: Emulator, model: ChatStewrd) -> None:
     ("messages", "told"),
     [
         ([], "no message to answer"),
-        ([HumanMessage("Hi"), AIMessage("Hello")], "nothing to answer"),
+        ([HumanMessage("Hi"), AIMessage("", tool_calls=[CALL])], "asks for tools"),
         ([HumanMessage(" ")], "has no text"),
         ([HumanMessage([{"type": "image", "url": "https://x"}])], "Block 1 of message 1"),
     ],
@@ -168,11 +169,10 @@ def test_what_cannot_be_sent_is_refused(
 
 
 def test_tool_messages_of_others_are_replayed(stewrd: Emulator, model: ChatStewrd) -> None:
-    call = {"id": "c", "name": "add", "args": {"a": 1}, "type": "tool_call"}
     answer = model.invoke(
         [
             HumanMessage("Add.", name="Ada"),
-            AIMessage("", tool_calls=[call]),
+            AIMessage("", tool_calls=[CALL]),
             ToolMessage("2", tool_call_id="c", name="add"),
             AIMessage("It is 2."),
             HumanMessage("Thanks"),
@@ -359,3 +359,15 @@ def test_full_projects_go_stateless(stewrd: Emulator, make: Make) -> None:
     model = make(max_active_sessions=0)
     talk(model, "My name is Ada.", "Who am I?", conversation_id="c")
     assert roads(stewrd) == ["stateless"] * 2 and heard(stewrd) == []
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_results_of_core_tell_of_the_model(make: Make, streaming: bool) -> None:
+    model = make(streaming=streaming)
+    for result in (
+        model.generate([[HumanMessage("Hi")], [HumanMessage("Hello")]]),
+        await model.agenerate([[HumanMessage("Hi")], [HumanMessage("Hello")]]),
+    ):
+        told = [one[0].generation_info for one in result.generations]
+        assert told == [{"finish_reason": "stop"}] * 2
+        assert result.llm_output == {"model_name": "stewrd-agent", "model_provider": "stewrd"}

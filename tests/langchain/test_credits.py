@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, suppress
+from typing import Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain_core.caches import InMemoryCache
+from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim_messages
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import BaseTool, ToolException
 
 from stewrd_integrations import StewrdError
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import ConfigurationError, CreditLimitError
-from stewrd_integrations.langchain import ChatStewrd
+from stewrd_integrations.langchain import ChatStewrd, StewrdTool, StewrdToolkit
 from stewrd_integrations.langchain.credits import get_credits_callback
+
+from .talks import until
+from .tooling import add_numbers
 
 
 @pytest.fixture
@@ -102,3 +112,146 @@ def test_a_tokenizer_of_ones_own_is_used(model: ChatStewrd) -> None:
     assert counted.get_num_tokens("abc") == 3
     assert counted.get_token_ids("abc") == [1, 1, 1]
     assert counted.get_num_tokens_from_messages([HumanMessage("abc")]) >= 3
+
+
+# -- tools, streams that are left, and caches ------------------------------------------
+
+
+def calls_of(name: str) -> list[dict[str, Any]]:
+    return [{"name": name, "args": {"message": "What is SQLite?"}, "id": "1", "type": "tool_call"}]
+
+
+class Caller(GenericFakeChatModel):
+    """Another provider's model, which calls the tool and is content."""
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self
+
+
+def other_agent(tools: Sequence[BaseTool]) -> Any:
+    answers = [AIMessage("", tool_calls=calls_of(tools[0].name)), AIMessage("Fine.")]
+    return create_agent(Caller(messages=iter(answers)), tools)
+
+
+async def test_tools_of_another_models_agent_count(emulator: Emulator) -> None:
+    toolkit = StewrdToolkit(["research"], api_key=emulator.api_key, base_url=emulator.url)
+    shown = {"messages": [("user", "Ask.")]}
+    with get_credits_callback() as spent:
+        other_agent(toolkit.get_tools()).invoke(shown)
+        await other_agent(toolkit.get_tools()).ainvoke(shown)
+        (tool,) = toolkit.get_tools()
+        tool.invoke({"message": "What is SQLite?"})  # by hand: nobody gets the artifact
+    assert (spent.answers, spent.credits) == (3, 9) == (3, 1000 - emulator.credits)
+    await toolkit.aclose()
+
+
+@pytest.mark.parametrize("handled", [True, False])
+async def test_tools_whose_charge_is_unknown_count_as_failures(
+    emulator: Emulator, handled: bool
+) -> None:
+    tool = StewrdTool(
+        ["chat"],
+        api_key=emulator.api_key,
+        base_url=emulator.url,
+        max_retries=0,
+        handle_tool_error=handled,
+    )
+    with get_credits_callback() as spent, suppress(ToolException):
+        for told in (1, 2):
+            emulator.fail_next("hang_up", on="agent")
+            with suppress(ToolException):
+                tool.invoke({"message": "Hi"}) if told == 1 else await tool.ainvoke(
+                    {"message": "Hi"}
+                )
+            assert spent.failures == told
+        emulator.fail_next("error", status=401, code="invalid_api_key", on="agent")
+        tool.invoke({"message": "Hi"})
+    assert (spent.answers, spent.failures) == (0, 2)
+    await tool.aclose()
+
+
+async def test_a_stream_that_is_left_may_have_been_charged(model: ChatStewrd) -> None:
+    with get_credits_callback() as spent:
+        chunks = model.stream("one")
+        next(chunks)
+        chunks.close()  # type: ignore[attr-defined]  # core's annotation is an iterator
+        assert spent.failures == 1
+        async with aclosing(model.astream("two")) as achunks:  # type: ignore[type-var]  # as above
+            await anext(achunks)
+        assert spent.failures == 2
+        unread = model.stream("three")
+        unread.close()  # type: ignore[attr-defined]  # as above
+    assert (spent.answers, spent.failures) == (0, 2)
+    assert "2 failures that may have been charged" in repr(spent)
+
+
+async def test_a_call_that_is_cancelled_may_have_been_charged(
+    emulator: Emulator, model: ChatStewrd
+) -> None:
+    emulator.fail_next("slow", on="agent", seconds=30)
+    with get_credits_callback() as spent:
+        asked = asyncio.create_task(model.ainvoke("one", sessions="never"))
+        await until(lambda: emulator.requests)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+    assert spent.failures == 1
+
+
+def test_what_other_models_leave_is_not_counted() -> None:
+    other = GenericFakeChatModel(messages=iter([AIMessage("one two three")]))
+    with get_credits_callback() as spent:
+        chunks = other.stream("Hi")
+        next(chunks)
+        chunks.close()  # type: ignore[attr-defined]  # as above
+    assert spent.failures == 0
+
+
+async def test_answers_of_a_cache_cost_nothing(emulator: Emulator) -> None:
+    cached = ChatStewrd(
+        api_key=emulator.api_key,
+        base_url=emulator.url,
+        capabilities=["chat"],
+        cache=InMemoryCache(),
+    )
+    with get_credits_callback() as spent:
+        cached.invoke("Hi")
+        cached.invoke("Hi")
+        await cached.ainvoke("Hi")
+    assert (spent.answers, spent.credits) == (1, 1) == (1, 1000 - emulator.credits)
+    with get_credits_callback() as later:
+        cached.invoke("Hi")
+    assert (later.answers, later.credits) == (0, 0)
+    await cached.aclose()
+
+
+# -- attempts of a turn that were charged ----------------------------------------------
+
+
+@pytest.mark.parametrize("session_tools", ["empty", "refused", "accepted"])
+async def test_an_attempt_that_a_session_left_unanswered_counts(session_tools: Any) -> None:
+    with Emulator(session_tools=session_tools) as emulator:
+        model = ChatStewrd(api_key=emulator.api_key, base_url=emulator.url)
+        with get_credits_callback() as spent:
+            bound = model.bind_tools([add_numbers])
+            answer = bound.invoke("add_numbers(1, 2)", conversation_id="one")
+            await bound.ainvoke("add_numbers(1, 2)", conversation_id="two")
+            list(bound.stream("add_numbers(1, 2)", conversation_id="three"))
+        really = 1000 - emulator.credits
+        usage = answer.response_metadata["stewrd"]["usage"]
+        assert usage["credits"] == (2 if session_tools == "empty" else 1)
+        assert usage["estimated"] is (session_tools == "empty")
+        assert answer.response_metadata["usage"] == usage
+        assert spent.credits == really
+        await model.aclose()
+
+
+def test_a_failure_after_a_charged_attempt_says_so() -> None:
+    with Emulator(session_tools="empty") as emulator:
+        model = ChatStewrd(api_key=emulator.api_key, base_url=emulator.url)
+        emulator.fail_next("error", status=402, code="insufficient_credits", on="agent")
+        with get_credits_callback() as spent, pytest.raises(StewrdError) as caught:
+            model.bind_tools([add_numbers]).invoke("add_numbers(1, 2)", conversation_id="one")
+        assert caught.value.status == 402 and 1000 - emulator.credits == 1
+        assert caught.value.charged == "likely" and spent.failures == 1
+        model.close()

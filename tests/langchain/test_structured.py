@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.output_parsers import PydanticOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.tracers.context import collect_runs
 from pydantic import BaseModel, Field
 from pydantic.v1 import BaseModel as OldModel
 from typing_extensions import TypedDict
@@ -133,9 +135,83 @@ def test_in_words_it_works_with_any_capability(stewrd: Emulator, make: Make, met
 
 def test_by_a_tool_it_works_with_chat_only(stewrd: Emulator, make: Make) -> None:
     model = make(capabilities=["research"])
-    with pytest.raises(InvalidInputError, match="chat capability only"):
+    with pytest.raises(InvalidInputError, match="chat capability only, not research") as caught:
+        model.with_structured_output(Person, method="function_calling")
+    assert 'method="json_schema"' in caught.value.advice and stewrd.requests == []
+    runs = model.with_structured_output(Person, method="function_calling", capabilities=["chat"])
+    assert runs.invoke(TEXT).age == 36
+
+
+@pytest.mark.parametrize(
+    ("own", "bound", "by_tool"),
+    [
+        (None, {}, True),
+        (["chat"], {}, True),
+        (["research"], {}, False),
+        (["chat", "data"], {}, False),
+        (["research"], {"capabilities": ["chat"]}, True),
+        (None, {"capabilities": ["research", "chat"]}, False),
+    ],
+)
+def test_the_method_is_one_that_the_capabilities_go_with(
+    stewrd: Emulator, make: Make, own: Any, bound: Any, by_tool: bool
+) -> None:
+    runs = make(capabilities=own).with_structured_output(Person, **bound)
+    assert runs.invoke(TEXT) == Person(**ADA)
+    assert ("tools" in stewrd.requests[-1].body) is by_tool
+    asked_for = bound.get("capabilities", own)
+    assert stewrd.requests[-1].body.get("capabilities") == asked_for
+
+
+@pytest.mark.parametrize("given", [{}, {"method": "json_schema"}, {"method": "function_calling"}])
+def test_only_json_mode_needs_no_schema(stewrd: Emulator, model: ChatStewrd, given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="There is no schema"):
+        model.with_structured_output(None, **given)
+
+
+async def test_without_a_schema_any_json_will_do() -> None:
+    answers = iter(['{"a": [1]}', "no JSON", "[2]"])
+    with Emulator(agent=lambda context: next(answers)) as stewrd:
+        model = ChatStewrd(api_key=stewrd.api_key, base_url=stewrd.url)
+        runs = model.with_structured_output(method="json_mode")
+        assert runs.invoke("One") == {"a": [1]}
+        assert await runs.ainvoke("Two") == [2]
+        assert "Answer with JSON only." in stewrd.requests[0].body["message"]
+        await model.aclose()
+
+
+# -- what it is to other code ----------------------------------------------------------
+
+
+def test_it_tells_what_it_takes_and_gives(model: ChatStewrd) -> None:
+    runs = model.with_structured_output(Person)
+    assert runs.OutputType is Person and runs.InputType == model.InputType
+    assert runs.get_output_jsonschema()["title"] == "Person"
+    assert runs.get_name() == "StewrdStructuredOutput"
+    assert repr(runs) == "StructuredOutput(Person, method='function_calling')"
+    assert model.with_structured_output(PersonDict).OutputType is PersonDict
+    assert model.with_structured_output(SCHEMA).OutputType == dict[str, Any]
+    assert model.with_structured_output(Person, include_raw=True).OutputType == dict[str, Any]
+    assert model.with_structured_output(method="json_mode").OutputType is Any
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("form", ["pydantic", "typed dict", "JSON Schema"])
+def test_it_pickles_without_the_key(
+    stewrd: Emulator, model: ChatStewrd, method: Any, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pickled = pickle.dumps(model.with_structured_output(FORMS[form], method=method))
+    assert stewrd.api_key.encode() not in pickled
+    monkeypatch.setenv("STEWRD_API_KEY", stewrd.api_key)
+    assert as_dict(pickle.loads(pickled).invoke(TEXT)) == ADA  # noqa: S301 - made above
+
+
+def test_one_run_of_it_holds_the_calls_of_the_model(stewrd: Emulator, model: ChatStewrd) -> None:
+    with collect_runs() as runs:
         model.with_structured_output(Person).invoke(TEXT)
-    assert model.with_structured_output(Person, capabilities=["chat"]).invoke(TEXT).age == 36
+    (run,) = runs.traced_runs
+    assert run.name == "StewrdStructuredOutput"
+    assert [child.run_type for child in run.child_runs] == ["llm"]
 
 
 @pytest.mark.parametrize("method", ["function_calling", "json_schema"])

@@ -190,7 +190,7 @@ def titled(kind: str) -> dict[str, Any]:
     ("tools", "told"),
     [
         ([sized(name=f"tool_{n}") for n in range(21)], "at most 20 tools, not 21"),
-        ([sized(description="d" * 1025)], "'add' is not text of at most 1024"),
+        ([sized(description="d" * 1025)], "'add' has 1025 characters; the API takes 1024"),
         ([sized(parameters={"type": "array"})], "parameters of the tool 'add'"),
         ([add, sized(description="Another.")], "Two different tools have the name 'add'"),
         ([titled("string"), titled("integer")], "Two different tools have the name 'titled'"),
@@ -250,11 +250,15 @@ def test_tools_that_were_not_bound_are_looked_at_too(
 
 
 def test_other_capabilities_do_not_go_with_tools(stewrd: Emulator, make: Make) -> None:
-    bound = make(capabilities=["chat", "research"]).bind_tools(TOOLS)
+    model = make(capabilities=["chat", "research"])
     with pytest.raises(InvalidInputError, match="chat capability only, not research"):
-        bound.invoke("Hi")
+        model.bind_tools(TOOLS)
+    model.bind_tools(TOOLS, tool_choice="none"), model.bind_tools([])
+    bound = model.bind_tools(TOOLS, capabilities=["chat"])
+    with pytest.raises(InvalidInputError, match="chat capability only, not research"):
+        bound.invoke("Hi", capabilities=["research"])
     assert stewrd.requests == []
-    bound.invoke("Hi", capabilities=["chat"])
+    bound.invoke("Hi")
     assert stewrd.runs[-1].capabilities == ("chat",)
 
 
@@ -293,7 +297,9 @@ def test_every_form_of_a_choice(
     message = stewrd.requests[-1].body["message"]
     assert message == "Hello" if words is None else words in message
     assert bool(answer.tool_calls) is (words is not None)
-    assert answer.response_metadata.get("tool_choice_honoured") is (None if words is None else True)
+    followed = None if words is None else True
+    assert answer.response_metadata.get("tool_choice_honoured") is followed
+    assert answer.response_metadata["stewrd"].get("tool_choice_honoured") is followed
 
 
 def test_a_forced_tool_out_of_one_is_named(stewrd: Emulator, model: ChatStewrd) -> None:

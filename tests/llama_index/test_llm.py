@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from llama_index.core.base.llms.types import DocumentBlock, ImageBlock, TextBlock
+from llama_index.core.base.llms.types import (
+    DocumentBlock,
+    ImageBlock,
+    TextBlock,
+    ToolCallBlock,
+)
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # its public name
+from llama_index.core.instrumentation.span_handlers import NullSpanHandler
 from llama_index.core.llms import ChatMessage, MessageRole
+from llama_index.core.prompts import PromptTemplate
 
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import InvalidInputError, StewrdError
@@ -225,9 +233,7 @@ async def test_a_bad_block_is_refused_before_anything_is_sent(
 # -- arguments -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ["temperature", "max_tokens", "model", "conversation", "seed"]
-)
+@pytest.mark.parametrize("name", ["temperature", "max_tokens", "model", "conversation", "seed"])
 async def test_unknown_arguments_raise_by_name_unless_none(
     emulator: Emulator, llm: StewrdLLM, way: Way, name: str
 ) -> None:
@@ -281,7 +287,10 @@ def test_a_list_without_a_question_is_refused(emulator: Emulator, llm: StewrdLLM
     for messages in (
         [],
         [system(" ")],
-        [user("Hi"), ChatMessage(role="assistant", content="Hello")],
+        [
+            user("Hi"),
+            ChatMessage(role="assistant", blocks=[ToolCallBlock(tool_name="f", tool_kwargs={})]),
+        ],
     ):
         with pytest.raises(InvalidInputError):
             llm.chat(messages)
@@ -389,3 +398,45 @@ async def test_a_model_can_be_closed_and_used_again(emulator: Emulator, make: Ma
         assert (await llm.achat([user("Hi")])).message.content
     assert (await llm.achat([user("Hi")])).message.content
     await llm.aclose()
+
+
+async def test_a_list_that_ends_in_an_answer_goes_on_alone(
+    emulator: Emulator, llm: StewrdLLM, way: Way
+) -> None:
+    """As agents that work one after the other show it."""
+    messages = [user("My name is Ada."), ChatMessage(role="assistant", content="Hello, Ada.")]
+    response = await way.ask(llm, messages)
+    assert told(response)["road"] == "stateless"
+    said = emulator.runs[-1].conversation.messages
+    assert [one.text for one in said[:2]] == ["My name is Ada.", "Hello, Ada."]
+    assert not emulator.sessions
+
+
+class Spans(NullSpanHandler):
+    """The spans that were entered."""
+
+    entered: ClassVar[list[str]] = []
+
+    def span_enter(self, id_: str, *args: Any, **kwargs: Any) -> None:
+        self.entered.append(id_.partition("-")[0])
+
+
+def test_each_call_is_one_span(llm: StewrdLLM) -> None:
+    spans, root = Spans(), get_dispatcher()
+    root.add_span_handler(spans)
+    try:
+        llm.predict(PromptTemplate("Hi"))
+    finally:
+        root.span_handlers.remove(spans)
+    assert spans.entered == ["StewrdLLM.predict", "StewrdLLM.chat"]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "by_tools"),
+    [(None, True), (["chat"], True), (["chat", "research"], False), (["data"], False)],
+)
+def test_forms_are_asked_for_in_words_beside_other_capabilities(
+    make: Make, capabilities: Any, by_tools: bool
+) -> None:
+    metadata = make(capabilities=capabilities).metadata
+    assert metadata.is_function_calling_model is by_tools

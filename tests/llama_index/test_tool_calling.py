@@ -147,7 +147,7 @@ def twenty_one() -> list[FunctionTool]:
     ("tools", "told"),
     [
         (twenty_one(), "at most 20 tools, not 21"),
-        ([tool_of(get_weather, description="d" * 1_025)], "'get_weather' is not text of at most"),
+        ([tool_of(get_weather, description="d" * 1_025)], "'get_weather' has 1025 characters"),
         ([tool_of(get_weather, name="wéather!", description="d" * 1_025)], "'wéather!'"),
         ([tool_of(get_weather), tool_of(add_numbers, name="get_weather")], "name 'get_weather'"),
         ([get_weather], "no tool of LlamaIndex"),

@@ -202,7 +202,11 @@ def test_what_a_summary_stands_for_was_heard(on_session: bool) -> None:
 
 
 def test_another_offer_in_the_midst() -> None:
-    assert "changed" in str(task(outputs("c1", "c2"), offered="another"))
+    """The run gets its outputs, and then the session is told of the offer that counts now."""
+    for on_session in (True, False):
+        given = task(outputs("c1", "c2"), run(on_session=on_session), offered="another")
+        assert isinstance(given, Outputs)
+        assert given.then
 
 
 def test_the_last_second_and_the_one_after() -> None:

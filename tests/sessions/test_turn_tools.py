@@ -15,7 +15,6 @@ from tests.sessions.tooling import (
     opened,
     paths,
     scripted,
-    tool,
     words_heard,
     words_of,
     workshop,
@@ -330,25 +329,13 @@ def test_an_output_too_many_is_replayed(stage: Stage) -> None:
     assert "tool-outputs" not in paths(stage)
 
 
-@pytest.mark.parametrize("what", ["tools", "words", "left out", "system", "demand"])
-def test_what_changes_in_the_midst_is_replayed(stage: Stage, what: str) -> None:
-    work = in_the_midst(stage)
+def test_a_demand_that_was_not_made_of_the_run_is_replayed(stage: Stage) -> None:
+    work = in_the_midst(stage, check=False)
     work.give()
-    options: dict[str, Any] = {}
-    if what == "tools":
-        work.tools = TOOLS[:2]
-    elif what == "words":
-        work.tools = (tool("add", "Another function."), *TOOLS[1:])
-    elif what == "left out":
-        work.tools = ()
-    elif what == "system":
-        work.system = "Be kind."
-    else:
-        options, work.check = {"demand": "Answer in JSON."}, False
-    outcome = work.step(**options)
+    outcome = work.step(demand="Answer in JSON.")
     assert "tool-outputs" not in paths(stage)
     assert outcome.decision.turn == "replayed"
-    assert what != "demand" or "Answer in JSON." in stage.sent()[-1]
+    assert "Answer in JSON." in stage.sent()[-1]
 
 
 def test_a_message_put_before_the_calls_is_replayed(stage: Stage) -> None:

@@ -11,6 +11,7 @@ import pytest
 from stewrd_integrations import errors
 from stewrd_integrations.sessions.tools import legal_name
 from tests.sessions.tooling import (
+    Workshop,
     by_our_clock,
     clean,
     in_the_midst,
@@ -39,6 +40,15 @@ def stage() -> Stage:
 
 
 # -- runs that are gone ----------------------------------------------------------------
+
+
+def knowing(stage: Stage, **details: Any) -> Workshop:
+    """`in_the_midst`, where a session was seen to take the outputs of tools."""
+    work = workshop(stage, **details)
+    work.talk("do sub")
+    work.ask("do add, mul")
+    work.give()
+    return work
 
 
 def session_gone(stage: Stage) -> None:
@@ -73,7 +83,7 @@ def test_time_that_has_passed_costs_no_round_trip(anywhere: Stage) -> None:
 
 def test_a_session_that_died_in_a_run_gives_its_slot_back(stage: Stage) -> None:
     model = stage.model(max_active_sessions=1)
-    work = in_the_midst(stage, model=model)
+    work = knowing(stage, model=model)
     session_gone(stage)
     work.finish()
     assert last(work) == ("session", "recreated")
@@ -154,7 +164,6 @@ def test_an_unknown_outcome_is_charged(anywhere: Stage) -> None:
 
 
 REFUSED: list[tuple[int, str]] = [
-    (400, "invalid_tool_outputs"),
     (401, "invalid_api_key"),
     (429, "rate_limited"),
 ]
@@ -245,13 +254,13 @@ def test_a_run_that_was_given_up_never_comes_back(stage: Stage, fault: Any) -> N
 
 
 def test_a_run_that_was_gone_never_comes_back(stage: Stage) -> None:
-    work = in_the_midst(stage)
+    work = knowing(stage)
     without_a_word(stage)
     stage.fail_next("error", on="create", status=401, code="invalid_api_key")
     with pytest.raises(errors.AuthenticationError):
         work.step()
     work.step()
-    assert paths(stage).count("tool-outputs") == 1
+    assert paths(stage).count("tool-outputs") == 2
 
 
 def test_the_users_message_fails_after_the_outputs(stage: Stage) -> None:
@@ -283,7 +292,8 @@ def test_a_server_that_is_down(stage: Stage, details: dict[str, Any]) -> None:
 def test_an_error_of_the_api_names_a_tool_as_its_user_does(stage: Stage, way: str) -> None:
     work = workshop(stage, tools=(tool("get-weather"),), way=way)
     message = f"The tool '{legal_name('get-weather')}' is wrong."
-    stage.fail_next("error", on="send", status=400, code="invalid_body", message=message)
+    for _ in ("on the session", "and beside it"):
+        stage.fail_next("error", on="send", status=400, code="invalid_body", message=message)
     with pytest.raises(errors.BadRequestError, match="tool 'get-weather' is") as caught:
         work.ask("hello")
     assert legal_name("get-weather") not in f"{caught.value!r} {caught.value}"

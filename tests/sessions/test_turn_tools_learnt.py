@@ -39,7 +39,9 @@ def tried(stage: Stage, name: str) -> str:
     """The road of a first turn with tools of another conversation."""
     work = workshop(stage, name=name, check=False)
     work.ask("do add")
-    return last(work)[0]
+    road = last(work)[0]
+    work.finish()
+    return road
 
 
 # -- sessions were seen to take tools --------------------------------------------------
@@ -90,7 +92,7 @@ def test_a_refusal_counts_for_more_than_what_was_seen(stage: Stage) -> None:
         assert tried(stage, "bob") == "stateless"
     before = len(stage.requests)
     assert tried(stage, "eve") == "stateless"
-    assert paths(stage)[before:] == ["agent"]
+    assert paths(stage)[before:] == ["agent", "tool-outputs"]
 
 
 def test_what_was_seen_is_believed_for_a_day_and_seen_anew(stage: Stage) -> None:

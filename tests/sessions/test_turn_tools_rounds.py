@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stewrd_integrations import errors
@@ -81,6 +83,7 @@ def test_an_output_too_large_is_no_round_too_many(stage: Stage) -> None:
     stage.fail_next("error", on="tool_outputs", status=400, code="tool_output_too_large")
     with pytest.raises(errors.BadRequestError):
         work.step()
+    work.messages[-1] = replace(work.messages[-1], text="shorter")
     work.finish()
     assert stage.world.settings.credits - stage.world.credits == 1
 

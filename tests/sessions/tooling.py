@@ -341,6 +341,10 @@ def fits(
     last user's message; the front may be ``omitted``, and a session may know one that was trimmed.
     """
     turn = max((i for i, words in enumerate(shown) if words[0] == "user"), default=0)
+    unseen = [i for i, words in enumerate(heard) if words[1] in hidden and not words[2]]
+    if unseen:
+        # A run has ended there, with an answer that nobody is shown.
+        turn = max(turn, len(shown) - (len(heard) - unseen[-1] - 1))
 
     def forgotten(at: int) -> bool:
         if forgets == "all" or at >= turn:

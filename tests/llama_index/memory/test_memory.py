@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import MessageRole, MockLLM, TextBlock
 from pydantic import SecretStr, ValidationError
 
@@ -290,9 +291,16 @@ def test_an_answer_tells_nothing_of_the_memory(
         assert "n4me" not in text and "t3nant" not in text and "seal" not in text
 
 
-@pytest.mark.parametrize(
-    ("name", "advice"), [("session_id", "conversation_id"), ("token_limit", "all messages")]
-)
-def test_options_of_other_memories_are_told_what_to_do(name: str, advice: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{name}.*{advice}"):
-        StewrdMemory.from_defaults(None, None, **{"api_key": KEY, name: "x"})
+def test_an_option_of_other_memories_is_told_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match=r"session_id.*conversation_id"):
+        StewrdMemory.from_defaults(session_id="x", api_key=KEY)
+
+
+def test_an_engine_can_make_one(
+    emulator: Emulator, llm: StewrdLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEWRD_API_KEY", emulator.api_key)
+    monkeypatch.setenv("STEWRD_BASE_URL", emulator.url)
+    engine = SimpleChatEngine.from_defaults(llm=llm, memory_cls=StewrdMemory)
+    engine.chat("My name is Ada.")
+    assert str(engine.chat("What is my name?")) == "Your name is Ada."

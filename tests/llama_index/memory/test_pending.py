@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # its public name
 from llama_index.core.llms import ChatMessage
 from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 
 from stewrd_integrations.emulator import Emulator
-from stewrd_integrations.errors import StoreError
+from stewrd_integrations.errors import StewrdError, StoreError
 from stewrd_integrations.llama_index import StewrdLLM, StewrdMemory
 from stewrd_integrations.llama_index.pending import leave
 from stewrd_integrations.llama_index.stamps import without
@@ -23,6 +24,9 @@ from ..conftest import Way, sent, system, told, user
 from .talking import Calls, Memories, answer, say
 
 BARE = PromptTemplate("{text}")
+in_an_engine = get_dispatcher().span
+"""What engines do with all their methods: a stamp counts within the span that it was left in."""
+
 WRAPPED = "Context information is below.\n---\nRome is a city.\n---\nQuery: {}\nAnswer: "
 
 
@@ -39,6 +43,7 @@ def used(memory: StewrdMemory) -> int:
 # -- the call --------------------------------------------------------------------------
 
 
+@in_an_engine
 async def test_the_first_turn_has_its_name_in_each_way(
     emulator: Emulator, llm: StewrdLLM, memory: StewrdMemory, way: Way
 ) -> None:
@@ -49,6 +54,7 @@ async def test_the_first_turn_has_its_name_in_each_way(
     assert used(memory) == 2, "it is for one call only"
 
 
+@in_an_engine
 async def test_it_survives_the_async_colour(llm: StewrdLLM, memory: StewrdMemory) -> None:
     """A memory that worked in a thread would leave its name there."""
     await memory.aget(input="Hi")
@@ -57,6 +63,7 @@ async def test_it_survives_the_async_colour(llm: StewrdLLM, memory: StewrdMemory
 
 
 @pytest.mark.parametrize("predict", ["predict", "apredict", "stream", "astream"])
+@in_an_engine
 async def test_a_prediction_that_is_the_turn(
     emulator: Emulator, llm: StewrdLLM, memory: StewrdMemory, predict: str
 ) -> None:
@@ -81,18 +88,20 @@ async def _predicted(llm: StewrdLLM, by: str, prompt: Any, **given: str) -> str:
     return "".join([token async for token in await llm.astream(prompt, **given)])
 
 
+@in_an_engine
 def test_what_is_sent_and_what_is_remembered(
     emulator: Emulator, llm: StewrdLLM, memory: StewrdMemory
 ) -> None:
     for text in ("My name is Ada.", "Who am I?", "Hi"):
         shown = memory.get(input=text)
-        response = llm.chat([*shown, user(WRAPPED.format(text))])
+        response = llm.chat([system("Be kind."), *shown, user(WRAPPED.format(text))])
         memory.put(user(text))
         memory.put(answer(response.message.content or ""))
     assert told(response)["turn"] == "continued" and used(memory) == 6
     assert sent(emulator)[-1] == WRAPPED.format("Hi")
 
 
+@in_an_engine
 def test_system_messages_of_the_memory_make_no_difference(
     llm: StewrdLLM, memory: StewrdMemory
 ) -> None:
@@ -103,6 +112,7 @@ def test_system_messages_of_the_memory_make_no_difference(
     assert memory.session is not None
 
 
+@in_an_engine
 def test_looking_ahead_uses_nothing_up(llm: StewrdLLM, memory: StewrdMemory) -> None:
     memory.get(input="Hi")
     llm.explain([user("Hi")])
@@ -126,6 +136,7 @@ OTHERS: list[list[ChatMessage]] = [
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=lambda shown: str(shown[-1].content))
+@in_an_engine
 async def test_other_calls_on_the_way_to_a_first_turn(
     llm: StewrdLLM, memory: StewrdMemory, way: Way, other: list[ChatMessage]
 ) -> None:
@@ -138,6 +149,7 @@ async def test_other_calls_on_the_way_to_a_first_turn(
 
 @pytest.mark.parametrize("said", ["", " ", "\n", None, "."])
 @pytest.mark.parametrize("other", ["Hi", "", ".", "One. Two.", "Wait . . . what?"])
+@in_an_engine
 def test_inputs_that_say_next_to_nothing(
     llm: StewrdLLM, memory: StewrdMemory, said: str | None, other: str
 ) -> None:
@@ -148,6 +160,7 @@ def test_inputs_that_say_next_to_nothing(
     assert (memory.session is not None) == (said == other == ".")
 
 
+@in_an_engine
 def test_condensers_and_their_kin_are_not_the_turn(llm: StewrdLLM, memory: StewrdMemory) -> None:
     say(llm, memory, "My name is Ada.")
     memory.get(input="Who am I?")
@@ -162,6 +175,7 @@ def predicted(llm: StewrdLLM, messages: list[ChatMessage]) -> str:
     return llm.predict(ChatPromptTemplate(messages))
 
 
+@in_an_engine
 def test_another_list_is_not_the_turn(llm: StewrdLLM, memory: StewrdMemory) -> None:
     say(llm, memory, "My name is Ada.", "Hello")
     shown = memory.get(input="Hi")
@@ -194,6 +208,7 @@ def test_another_list_is_not_the_turn(llm: StewrdLLM, memory: StewrdMemory) -> N
         lambda memory: asyncio.run(memory.aget()),
     ],
 )
+@in_an_engine
 def test_what_comes_after_has_no_name(
     llm: StewrdLLM, memory: StewrdMemory, end: Callable[[StewrdMemory], None]
 ) -> None:
@@ -203,6 +218,7 @@ def test_what_comes_after_has_no_name(
     assert memory.session is None
 
 
+@in_an_engine
 def test_what_the_user_said_is_put_before_a_stream_begins(
     llm: StewrdLLM, memory: StewrdMemory
 ) -> None:
@@ -213,6 +229,7 @@ def test_what_the_user_said_is_put_before_a_stream_begins(
     assert used(memory) == 2
 
 
+@in_an_engine
 def test_a_put_in_another_thread_ends_it_everywhere(llm: StewrdLLM, memory: StewrdMemory) -> None:
     memory.get(input="Hi")
     with ThreadPoolExecutor(1) as threads:
@@ -221,6 +238,7 @@ def test_a_put_in_another_thread_ends_it_everywhere(llm: StewrdLLM, memory: Stew
     assert memory.session is None
 
 
+@in_an_engine
 def test_an_answer_that_was_refined_begins_no_session(
     emulator: Emulator, llm: StewrdLLM, memory: StewrdMemory
 ) -> None:
@@ -241,6 +259,7 @@ def test_an_answer_that_was_refined_begins_no_session(
 # -- two at once -----------------------------------------------------------------------
 
 
+@in_an_engine
 def test_two_memories_in_one_context(llm: StewrdLLM, memories: Memories) -> None:
     ada, bo = memories("ada"), memories("bo")
     ada.get(input="Hi")
@@ -255,6 +274,7 @@ def test_two_memories_in_one_context(llm: StewrdLLM, memories: Memories) -> None
     assert (used(ada), used(bo)) == (2, 2)
 
 
+@in_an_engine
 def test_another_memory_with_nothing_to_say_takes_its_place(
     llm: StewrdLLM, memories: Memories
 ) -> None:
@@ -265,6 +285,7 @@ def test_another_memory_with_nothing_to_say_takes_its_place(
     assert ada.session is None and bo.session is None
 
 
+@in_an_engine
 async def test_tasks_never_meet(llm: StewrdLLM, memories: Memories) -> None:
     """Each request of a service is a task of its own; all say the same at once."""
     named = [memories(str(number)) for number in range(6)]
@@ -281,6 +302,7 @@ async def test_tasks_never_meet(llm: StewrdLLM, memories: Memories) -> None:
     assert [used(memory) for memory in named] == [2] * 6
 
 
+@in_an_engine
 async def test_a_task_that_was_there_before_does_not_see_it(
     llm: StewrdLLM, memory: StewrdMemory
 ) -> None:
@@ -299,10 +321,12 @@ async def test_a_task_that_was_there_before_does_not_see_it(
     assert used(memory) == 2
 
 
+@in_an_engine
 def test_threads_never_meet(llm: StewrdLLM, memories: Memories) -> None:
     named = [memories(str(number)) for number in range(4)]
     ready = threading.Barrier(5)
 
+    @in_an_engine
     def turn(memory: StewrdMemory | None) -> None:
         if memory is not None:
             memory.get(input="Hi")
@@ -314,6 +338,7 @@ def test_threads_never_meet(llm: StewrdLLM, memories: Memories) -> None:
     assert [used(memory) for memory in named] == [2] * 4
 
 
+@in_an_engine
 def test_one_call_of_all_copies_of_a_context(llm: StewrdLLM, memory: StewrdMemory) -> None:
     memory.get(input="Hi")
     copies = [contextvars.copy_context() for _ in range(4)]
@@ -330,6 +355,7 @@ def test_one_call_of_all_copies_of_a_context(llm: StewrdLLM, memory: StewrdMemor
 # -- failures --------------------------------------------------------------------------
 
 
+@in_an_engine
 async def test_a_memory_that_can_not_be_read_leaves_nothing(
     llm: StewrdLLM, calls: Calls, store: Any
 ) -> None:
@@ -341,3 +367,102 @@ async def test_a_memory_that_can_not_be_read_leaves_nothing(
         await calls.get(input="Hi")
     await llm.achat([user("Hi")])
     assert calls.memory.session is None
+
+
+# -- after the engine, and outside of it -----------------------------------------------
+
+
+@in_an_engine
+def hand_out(memory: StewrdMemory, text: str) -> None:
+    """An engine that streams asks its memory, and calls the model elsewhere and later."""
+    memory.get(input=text)
+
+
+@in_an_engine
+def answered(llm: StewrdLLM, text: str) -> str:
+    """An engine with another memory."""
+    return llm.predict(ChatPromptTemplate([system("My PIN is 4711."), user(text)]))
+
+
+def test_whoever_comes_next_in_a_thread_does_not_take_it(
+    llm: StewrdLLM, memory: StewrdMemory
+) -> None:
+    hand_out(memory, "Hi")
+    answered(llm, "Hi")
+    llm.chat([system(""), user("Hi")])
+    assert memory.session is None
+
+
+async def test_whoever_comes_next_in_a_task_does_not_take_it(
+    llm: StewrdLLM, memory: StewrdMemory
+) -> None:
+    @in_an_engine
+    async def stream() -> asyncio.Task[str]:
+        await memory.aget(input="Hi")
+        return asyncio.create_task(writing())
+
+    async def writing() -> str:
+        await go.wait()
+        return await llm.apredict(BARE, text="Hi")
+
+    go = asyncio.Event()
+    written = await stream()
+    answered(llm, "Hi")
+    assert memory.session is None
+    go.set()
+    await written
+    assert used(memory) == 2, "the stream itself has its turn"
+
+
+def test_outside_of_any_span_nothing_is_left(llm: StewrdLLM, memory: StewrdMemory) -> None:
+    memory.get(input="Hi")
+    llm.chat([user("Hi")])
+    assert memory.session is None
+
+
+@in_an_engine
+def test_a_session_that_another_call_took_is_not_gone_on_with(
+    emulator: Emulator, llm: StewrdLLM, memory: StewrdMemory
+) -> None:
+    """Should one find a way all the same, its words are never shown to the conversation."""
+    memory.get(input="Hi")
+    first = llm.predict(ChatPromptTemplate([system("My PIN is 4711."), user("Hi")]))
+    assert llm.predict(BARE, text="Hi") == first
+    memory.put(user("Hi"))
+    memory.put(answer(first))
+    assert memory.session is None
+    for text in ("And?", "So?"):
+        llm.chat([*memory.get(), user(text)])
+        assert "4711" not in str(emulator.runs[-1].conversation)
+
+
+def test_a_message_that_was_edited_after_its_turn_is_an_edit(
+    emulator: Emulator, llm: StewrdLLM, memory: StewrdMemory
+) -> None:
+    memory.put(user("My name is Ada."))
+    shown = memory.get()
+    shown.append(llm.chat(shown).message)
+    shown[0].blocks = user("My name is Eve.").blocks
+    response = llm.chat([*shown, user("What is my name?")])
+    assert response.message.content == "Your name is Eve."
+    assert told(response)["turn"] == "replayed"
+
+
+@in_an_engine
+def test_another_tenant_is_refused_at_the_first_turn(
+    emulator: Emulator, make: Callable[..., StewrdLLM], memories: Memories
+) -> None:
+    memory = memories("chat", tenant="ada")
+    memory.get(input="Hi")
+    with pytest.raises(StewrdError, match="tenant"):
+        make(tenant="bo").predict(BARE, text="Hi")
+    assert not emulator.requests
+
+
+def test_what_is_wrong_is_no_value_error_for_synthesizers(
+    emulator: Emulator, llm: StewrdLLM
+) -> None:
+    with pytest.raises(StewrdError, match="100,000") as raised:
+        llm.predict(BARE, text="x" * 100_001)
+    assert not isinstance(raised.value, ValueError)
+    assert not emulator.requests
