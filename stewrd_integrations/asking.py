@@ -231,7 +231,7 @@ def content(outcome: Outcome) -> str:
     ]
     listed = [f"Files that came with it: {', '.join(files)}."] if files else []
     text = outcome.reply.message.strip()
-    return "\n\n".join([*([text] if text else []), *listed]) or "The answer is empty."
+    return "\n\n".join([*([text] if text else []), *listed])
 
 
 def artifact(outcome: Outcome) -> dict[str, Any]:

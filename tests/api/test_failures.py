@@ -219,7 +219,7 @@ def test_pings_do_not_keep_a_call_alive(raw_server: RawServer, way: Way) -> None
         answer(200, HTML, content_type="text/html"),
         answer(200),
         answer(200, [REPLY]),
-        answer(200, {**REPLY, "message": None}),
+        answer(200, {**REPLY, "message": None, "files": []}),
         answer(200, {"id": "req-1", "status": "completed"}),
         answer(200, {"id": "req-1", "status": "requires_tool_outputs", "message": "x"}),
         answer(200, b"\xff\xfe{}", content_type="application/json"),

@@ -150,6 +150,8 @@ def test_an_empty_answer_takes_no_tools_off_sessions_that_take_them(
 ) -> None:
     bound = model.bind_tools(TOOLS)
     messages = asked(bound, "add_numbers(1, 2)", conversation_id="a")
+    messages += given_back(messages[-1], "3")
+    messages.append(bound.invoke(messages, conversation_id="a"))  # they were taken, so it is known
     before = charged(stewrd)
     usual = stewrd.world.settings
     stewrd.world.settings = replace(usual, session_tools="empty")
@@ -157,8 +159,6 @@ def test_an_empty_answer_takes_no_tools_off_sessions_that_take_them(
         bound.invoke("add_numbers(3, 4)", conversation_id="b")
     stewrd.world.settings = usual
     assert (raised.value.charged, charged(stewrd)) == ("likely", before + 1)
-    messages += given_back(messages[-1], "3")
-    messages.append(bound.invoke(messages, conversation_id="a"))
     bound.invoke([*messages, HumanMessage("add_numbers(5, 6)")], conversation_id="a")
     bound.invoke("add_numbers(3, 4)", conversation_id="c")
     assert set(roads(stewrd)) == {"session"}
@@ -294,8 +294,9 @@ def test_a_change_in_the_midst_of_a_run(stewrd: Emulator, model: ChatStewrd, cha
     if change == "instructions":
         messages = [SystemMessage("Be brief."), *messages]
     answer = bound.invoke(messages, conversation_id="c")
-    assert "3" in answer.text and outputs(stewrd) == []
-    assert [role for role, _ in said(stewrd)] == ["user", "assistant", "tool"]
+    assert "3" in answer.text and len(outputs(stewrd)) == 1 and len(stewrd.sessions) == 1
+    assert [role for role, _ in said(stewrd)] == ["user", "assistant", "tool", "assistant"]
+    assert "heard by the session alone" in answer.response_metadata["stewrd"]["reason"]
 
 
 DEMANDED = "the application demands the following. You must call at least one of the tools."

@@ -8,7 +8,7 @@ import pytest
 
 from stewrd_integrations import StewrdClient, errors
 from stewrd_integrations.emulator.agent import Answer, Context
-from stewrd_integrations.types import CREDITS, File, Message, Reply
+from stewrd_integrations.types import CREDITS, File, Message, Reply, ToolCall
 from tests.talks import Talk, grown, heard
 from tests.worlds import Stage
 
@@ -186,11 +186,11 @@ def test_files_of_a_replay_travel_again() -> None:
     [
         [],
         [Message("system", " ")],
-        [Message("user", "hi"), Message("assistant", "hello")],
+        [Message("user", "hi"), Message("assistant", "", tool_calls=(ToolCall("c", "add", {}),))],
         [Message("user", "  \n")],
         [Message("user", "", files=(File("a.txt", "x"),))],
     ],
-    ids=["empty", "empty instructions", "assistant last", "blank", "file without text"],
+    ids=["empty", "empty instructions", "calls last", "blank", "file without text"],
 )
 def test_what_cannot_be_answered_is_refused_before_anything_is_sent(
     stage: Stage, messages: list[Message]

@@ -140,12 +140,12 @@ async def test_files_come_with_the_artifact() -> None:
 
 @pytest.mark.parametrize(
     ("files", "content"),
-    [((), "The answer is empty."), ((File("a", "x"),), "Files that came with it: a (text).")],
+    [((), "neither a message nor tool calls"), ((File("a", "x"),), "Files that came with it: a (")],
 )
 async def test_an_answer_without_words(files: Any, content: str) -> None:
     with Emulator(agent=answering(*files, text=" ")) as stewrd:
         tool = StewrdTool(["chat"], api_key=stewrd.api_key, base_url=stewrd.url)
-        assert (await ask(tool, "Hi")).content == content
+        assert content in (await ask(tool, "Hi")).content
         tool.close()
 
 

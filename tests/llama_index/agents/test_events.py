@@ -58,7 +58,7 @@ async def test_pieces_where_no_tools_are_offered(stewrd: Emulator, llm: StewrdLL
 
 @on(TAKING)
 async def test_a_capability_at_work_in_the_stream(stewrd: Emulator, make: Make) -> None:
-    agent = function_agent(make(capabilities=["research"]), tools=[])
+    agent = AGENTS["react"](make(capabilities=["research"]))  # it needs no tools of the API
     _, events = await streamed(agent, "Hi")
     kinds = [event.raw.get("type") for event in events if event.raw and not event.delta]
     assert kinds[:2] == ["tool_start", "tool_end"]

@@ -145,7 +145,6 @@ async def test_the_loop_goes_on_while_a_tool_is_at_work() -> None:
 @pytest.mark.parametrize(
     ("files", "content"),
     [
-        ((), "The answer is empty."),
         ((File("a", "x"),), "Files that came with it: a (text)."),
         (
             (File("a.md", "# A"), File("b.pdf", None, "https://files.example/b?sig=x")),
