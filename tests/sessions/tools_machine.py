@@ -446,10 +446,9 @@ class ToolsMachine(RuleBasedStateMachine):
         assert len(runs) - len(asked) <= 1, "outputs were given twice"
         if isinstance(error, errors.StewrdError) and not error.sent:
             assert not runs
-        answers = [outcome is not None and run is runs[-1] for run in runs]
         whole = [
-            self.check_context(talk, run, answers=one)
-            for run, one in zip(runs, answers, strict=True)
+            self.check_context(talk, run, answers=outcome is not None and run is runs[-1])
+            for run in runs
         ]
         if outcome is not None:
             assert whole[-1], "the answer is to less than was shown"
@@ -459,12 +458,9 @@ class ToolsMachine(RuleBasedStateMachine):
             assert [(call.id, call.name) for call in outcome.reply.tool_calls] == names
 
     def check_context(self, talk: Conversation, run: Run, *, answers: bool) -> bool:
-        """The agent read what was shown; returns whether it was all of it.
-
-        ``answers`` says that the caller got this answer. One that went before it, to outputs
-        alone, is given under the instructions of its run.
-        """
+        """The agent read what was shown; returns whether it was all of it."""
         told = run.conversation
+        # An answer that nobody gets, to outputs alone, is given under its run's instructions.
         assert told.instructions == talk.system or (run.round and not answers)
         shown, heard = side_by_side(words_of(talk.messages)), side_by_side(words_heard(run))
         on_session = run.road == "session"
