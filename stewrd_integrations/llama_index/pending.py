@@ -3,9 +3,9 @@
 Engines with a context of their own build their prompt as a template, ask for it by ``predict``,
 and show no history at all on the first turn. So a memory leaves, for the call that it was asked
 for, the conversation's stamp: in a context variable, which reaches the call in every mode. It
-applies to one call only, to one that shows what the memory handed out, and only within the
-engine's own span: whoever comes next in the same thread or task can't take it, be the engine
-done, failed, or streaming on elsewhere.
+applies to one call only, to one that shows what the memory handed out, and only to a call of the
+engine's own: one in its span, while that is open, and in no other engine's within. Whoever comes
+next in the same thread or task can't take it, be the engine done, failed, or streaming on.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import BoundArguments
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
+from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.chat_engine.types import BaseChatEngine, StreamingAgentChatResponse
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # its public name, though it does not mark it so
-from llama_index.core.instrumentation.span import active_span_id
 from llama_index.core.instrumentation.span_handlers import NullSpanHandler
 from typing_extensions import override
 
@@ -51,7 +52,7 @@ class Pending:
     ) -> None:
         self.stamp = stamp
         self.said = said
-        self.span = active_span_id.get()
+        self.engine = _engine_at_work()
         self.over = False
         self.calls = 0
         self._alone = alone
@@ -83,10 +84,10 @@ class Pending:
             return False
         text, said = (spoken[-1].content or "").strip(), self.said.strip()
         # The engines that wrap bring a system message; a retriever's question of its own has none.
+        first = not self._shown
         if text == said or not wrapped or messages[0] is spoken[0]:
             return text == said
         # At first nothing but the text tells the call from others that are made meanwhile.
-        first = not self._shown
         return not (first and before) and _stands_in(said, text, ends_line=first)
 
 
@@ -108,7 +109,20 @@ def _fingerprints(messages: Sequence[ChatMessage]) -> list[str]:
 DEEPEST = 64
 """Spans that are kept in mind, one within the other."""
 
-_spans: ContextVar[tuple[str, ...]] = ContextVar("stewrd_spans", default=())
+_ENGINES = (BaseChatEngine, BaseQueryEngine)
+
+
+class _Span(NamedTuple):
+    """A span of LlamaIndex that a context is in: of an engine, a stream's end, or anything."""
+
+    id: str
+    engine: int | None
+    writes: bool
+
+
+_spans: ContextVar[tuple[_Span, ...]] = ContextVar("stewrd_spans", default=())
+_open: set[str] = set()
+"""Spans of engines that have not ended, in whatever thread or task."""
 
 
 class _Spans(NullSpanHandler):
@@ -130,9 +144,12 @@ class _Spans(NullSpanHandler):
         **kwargs: Any,
     ) -> None:
         """The context is in this span from now on."""
-        around = _spans.get()
-        around = around[: around.index(parent_id) + 1] if parent_id in around else ()
-        _spans.set((*around, id_)[-DEEPEST:])
+        is_engine = isinstance(instance, _ENGINES)
+        if is_engine:
+            _open.add(id_)
+        writes = isinstance(instance, StreamingAgentChatResponse)
+        span = _Span(id_, id(instance) if is_engine else None, writes)
+        _spans.set((*_up_to(parent_id), span)[-DEEPEST:])
 
     @override
     def span_exit(
@@ -159,10 +176,38 @@ class _Spans(NullSpanHandler):
         _leave_span(id_)
 
 
-def _leave_span(id_: str) -> None:
+def _up_to(id_: str | None) -> tuple[_Span, ...]:
+    """The spans around, from the outermost to this one; none if it is not among them."""
     around = _spans.get()
-    if id_ in around:
-        _spans.set(around[: around.index(id_)])
+    ids = [span.id for span in around]
+    return around[: ids.index(id_) + 1] if id_ in ids else ()
+
+
+def _leave_span(id_: str) -> None:
+    _open.discard(id_)
+    around = _up_to(id_)
+    if around:
+        _spans.set(around[:-1])
+
+
+def _engine_at_work() -> _Span | None:
+    """The innermost engine whose span the context is in."""
+    return next((span for span in reversed(_spans.get()) if span.engine), None)
+
+
+def _is_at_work(engine: _Span) -> bool:
+    """Whether a call made here and now is one of that engine's own.
+
+    It is in its span, and in no other engine's within. Once that has ended, what it began may
+    live on and serve others; but who writes a streamed answer down still is at its work.
+    """
+    within = _engine_at_work()
+    if within is None or within.engine != engine.engine:
+        return False
+    around = _spans.get()
+    if engine not in around:
+        return False
+    return engine.id in _open or any(span.writes for span in around[around.index(engine) :])
 
 
 get_dispatcher().add_span_handler(_Spans())
@@ -176,19 +221,18 @@ def leave(pending: Pending | None) -> None:
     """Leave a stamp for the call that follows in this context, in place of an earlier one.
 
     That one may still be wanted: by a stream that was begun here and calls the model in a
-    copy of the context. Outside of any span, nothing would tell when it is over.
+    copy of the context. Outside of any engine, nothing would tell when it is over.
     """
-    _pending.set(pending if pending and pending.span else None)
+    _pending.set(pending if pending and pending.engine else None)
 
 
 def claimed(messages: Sequence[ChatMessage]) -> Pending | None:
     """What a memory left for the call that shows these messages, if it did."""
     pending = _pending.get()
-    if pending is None or _rewritten.get() or pending.span not in _spans.get():
+    if pending is None or pending.engine is None or not _is_at_work(pending.engine):
         return None
-    if not pending.claim(messages, wrapped=not _alone.get()):
-        return None
-    return pending
+    first = pending.claim(messages, wrapped=not _alone.get())
+    return pending if first and not _rewritten.get() else None
 
 
 @contextmanager

@@ -10,23 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # its public name
 from llama_index.core.llms import ChatMessage
 from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
 
 from stewrd_integrations.emulator import Emulator
-from stewrd_integrations.errors import StewrdError, StoreError
+from stewrd_integrations.errors import StoreError
 from stewrd_integrations.llama_index import StewrdLLM, StewrdMemory
 from stewrd_integrations.llama_index.pending import leave
 from stewrd_integrations.llama_index.stamps import without
 
 from ..conftest import Way, sent, system, told, user
-from .talking import Calls, Memories, answer, say
+from .talking import Calls, Memories, answer, in_an_engine, say
 
 BARE = PromptTemplate("{text}")
-in_an_engine = get_dispatcher().span
-"""What engines do with all their methods: a stamp counts within the span that it was left in."""
-
 WRAPPED = "Context information is below.\n---\nRome is a city.\n---\nQuery: {}\nAnswer: "
 
 
@@ -367,102 +363,3 @@ async def test_a_memory_that_can_not_be_read_leaves_nothing(
         await calls.get(input="Hi")
     await llm.achat([user("Hi")])
     assert calls.memory.session is None
-
-
-# -- after the engine, and outside of it -----------------------------------------------
-
-
-@in_an_engine
-def hand_out(memory: StewrdMemory, text: str) -> None:
-    """An engine that streams asks its memory, and calls the model elsewhere and later."""
-    memory.get(input=text)
-
-
-@in_an_engine
-def answered(llm: StewrdLLM, text: str) -> str:
-    """An engine with another memory."""
-    return llm.predict(ChatPromptTemplate([system("My PIN is 4711."), user(text)]))
-
-
-def test_whoever_comes_next_in_a_thread_does_not_take_it(
-    llm: StewrdLLM, memory: StewrdMemory
-) -> None:
-    hand_out(memory, "Hi")
-    answered(llm, "Hi")
-    llm.chat([system(""), user("Hi")])
-    assert memory.session is None
-
-
-async def test_whoever_comes_next_in_a_task_does_not_take_it(
-    llm: StewrdLLM, memory: StewrdMemory
-) -> None:
-    @in_an_engine
-    async def stream() -> asyncio.Task[str]:
-        await memory.aget(input="Hi")
-        return asyncio.create_task(writing())
-
-    async def writing() -> str:
-        await go.wait()
-        return await llm.apredict(BARE, text="Hi")
-
-    go = asyncio.Event()
-    written = await stream()
-    answered(llm, "Hi")
-    assert memory.session is None
-    go.set()
-    await written
-    assert used(memory) == 2, "the stream itself has its turn"
-
-
-def test_outside_of_any_span_nothing_is_left(llm: StewrdLLM, memory: StewrdMemory) -> None:
-    memory.get(input="Hi")
-    llm.chat([user("Hi")])
-    assert memory.session is None
-
-
-@in_an_engine
-def test_a_session_that_another_call_took_is_not_gone_on_with(
-    emulator: Emulator, llm: StewrdLLM, memory: StewrdMemory
-) -> None:
-    """Should one find a way all the same, its words are never shown to the conversation."""
-    memory.get(input="Hi")
-    first = llm.predict(ChatPromptTemplate([system("My PIN is 4711."), user("Hi")]))
-    assert llm.predict(BARE, text="Hi") == first
-    memory.put(user("Hi"))
-    memory.put(answer(first))
-    assert memory.session is None
-    for text in ("And?", "So?"):
-        llm.chat([*memory.get(), user(text)])
-        assert "4711" not in str(emulator.runs[-1].conversation)
-
-
-def test_a_message_that_was_edited_after_its_turn_is_an_edit(
-    emulator: Emulator, llm: StewrdLLM, memory: StewrdMemory
-) -> None:
-    memory.put(user("My name is Ada."))
-    shown = memory.get()
-    shown.append(llm.chat(shown).message)
-    shown[0].blocks = user("My name is Eve.").blocks
-    response = llm.chat([*shown, user("What is my name?")])
-    assert response.message.content == "Your name is Eve."
-    assert told(response)["turn"] == "replayed"
-
-
-@in_an_engine
-def test_another_tenant_is_refused_at_the_first_turn(
-    emulator: Emulator, make: Callable[..., StewrdLLM], memories: Memories
-) -> None:
-    memory = memories("chat", tenant="ada")
-    memory.get(input="Hi")
-    with pytest.raises(StewrdError, match="tenant"):
-        make(tenant="bo").predict(BARE, text="Hi")
-    assert not emulator.requests
-
-
-def test_what_is_wrong_is_no_value_error_for_synthesizers(
-    emulator: Emulator, llm: StewrdLLM
-) -> None:
-    with pytest.raises(StewrdError, match="100,000") as raised:
-        llm.predict(BARE, text="x" * 100_001)
-    assert not isinstance(raised.value, ValueError)
-    assert not emulator.requests
