@@ -28,7 +28,9 @@ from ..errors import InvalidInputError
 from ..offers import Offer
 from ..runtime import metadata
 from ..sessions.call import Outcome
+from ..stamps import OURS
 from ..types import Event, File, Message, Role, Token, ToolCall, ToolEnd, ToolStart
+from .stamps import Unsaid
 
 _ROLES: dict[MessageRole, Role] = {
     MessageRole.SYSTEM: "system",
@@ -214,7 +216,7 @@ def _answer(outcome: Outcome) -> ChatMessage:
     return ChatMessage(
         role=MessageRole.ASSISTANT,
         blocks=[TextBlock(text=reply.message), *documents, *calls],
-        additional_kwargs={"stewrd": {"mark": outcome.mark}},
+        additional_kwargs={OURS: Unsaid(mark=outcome.mark)},
     )
 
 

@@ -8,6 +8,7 @@ its stamp what it said before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
@@ -15,6 +16,17 @@ from .. import stamps
 from ..stamps import Stamp
 
 SAID = "said"
+
+
+class Unsaid(dict[str, Any]):
+    """What stands in ``additional_kwargs`` for programs only.
+
+    LlamaIndex's condensers write a message's ``additional_kwargs`` into their prompts, as Python
+    shows them: so of this nothing is shown.
+    """
+
+    def __repr__(self) -> str:
+        return "{}"
 
 
 def stamped(messages: Sequence[ChatMessage], stamp: Stamp) -> list[ChatMessage]:
@@ -26,6 +38,7 @@ def stamped(messages: Sequence[ChatMessage], stamp: Stamp) -> list[ChatMessage]:
 def _stamped(message: ChatMessage, stamp: Stamp, *, newest: bool) -> ChatMessage:
     said = message.content if newest and message.role == MessageRole.USER else None
     extra = stamp.among(message.additional_kwargs, **({SAID: said} if said else {}))
+    extra[stamps.OURS] = Unsaid(extra[stamps.OURS])
     blocks = [block.model_copy() for block in message.blocks]
     return message.model_copy(update={"blocks": blocks, "additional_kwargs": extra})
 

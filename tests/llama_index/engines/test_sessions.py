@@ -85,3 +85,13 @@ async def test_engines_made_anew_each_turn_go_on(desk: Desk, kind: Kind, way: Wa
     assert answers == ANSWERS
     assert len(desk.emulator.sessions) == (1 if kind.tracks else 0)
     assert on_sessions(desk.turns) >= (11 if kind.tracks else 0)
+
+
+async def test_a_condenser_is_not_shown_whose_words_they_are(desk: Desk, way: Way) -> None:
+    """LlamaIndex writes all that stands beside a message into its prompts."""
+    engine = desk.engine(RETRIEVING[1])
+    for text in TALK[:2]:
+        await ask(engine, way, text)
+    (condensing,) = [run for run in desk.emulator.runs if "Follow Up" in run.message]
+    for word in ("seal", "mark", "tenant"):
+        assert word not in condensing.message
