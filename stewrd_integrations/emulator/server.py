@@ -281,7 +281,7 @@ def _protocol(lines: _Lines) -> type[H11Protocol]:
 
     class Protocol(H11Protocol):
         # uvicorn narrows the type of asyncio's protocol, and so does this.
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio hands out a full transport, its base class says less
             self._line = transport
             lines.add(transport)
             super().connection_made(transport)
