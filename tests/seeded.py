@@ -123,8 +123,8 @@ MUTANTS = [
     Mutant(
         "take leaves the binding",
         "stores/memory.py",
-        "self._remove(live[-1])",
-        "self._bindings[live[-1]][0]",
+        "self._bindings.remove(live[-1])",
+        "self._bindings[live[-1]]",
     ),
     Mutant(
         "ambiguous content is taken",

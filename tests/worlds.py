@@ -166,7 +166,7 @@ class Stage:
 
 def stored_text(store: MemoryStore) -> str:
     """All that a memory store keeps, as text."""
-    bindings = [binding.to_json() for binding, _ in store._bindings.values()]
+    bindings = [binding.to_json() for binding, _ in store._bindings]
     notes = [note for note, _ in store._notes.values()]
-    keys = list(store._by_key) + list(store._notes)
+    keys = [*store._bindings.keys(), *store._notes]
     return "\n".join(bindings + notes + keys)

@@ -16,6 +16,7 @@ from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
 from .base import Inventory, Kept, popped
 from .settings import checked_ttl
+from .shelves import Shelves
 
 SWEEP_EVERY = 16
 """Writes between two sweeps: what has expired leaves without a background thread."""
@@ -44,8 +45,7 @@ class MemoryStore:
         self._transcript_ttl = checked_ttl(transcript_ttl)
         self._transcripts: dict[str, tuple[list[str], float]] = {}
         self._lock = threading.Lock()
-        self._bindings: dict[str, tuple[Binding, float]] = _large_table()
-        self._by_key: dict[str, list[str]] = _large_table()
+        self._bindings = Shelves()
         self._pools: dict[str, dict[str, float]] = {}
         self._notes: dict[str, tuple[str, float]] = {}
         self._ageing: deque[tuple[dict[str, Any], str, float]] = deque()
@@ -63,24 +63,23 @@ class MemoryStore:
         """Pop a binding by the first key that hits."""
         with self._lock:
             for key in keys:
-                live = self._live(key)
+                live = self._bindings.live(key, self._clock())
                 if live and (len(live) == 1 or not unique):
-                    return self._remove(live[-1])
+                    return self._bindings.remove(live[-1])
             return None
 
     def peek(self, keys: tuple[str, ...], unique: bool = False) -> list[Binding]:
         """The bindings that repeated takes would pop."""
         with self._lock:
-            found = [self._live(key)[::-1] for key in keys]
-            return [self._bindings[id_][0] for id_ in popped(found, unique)]
+            now = self._clock()
+            found = [self._bindings.live(key, now)[::-1] for key in keys]
+            return [self._bindings[id_] for id_ in popped(found, unique)]
 
     def put(self, binding: Binding, ttl: float) -> None:
         """Keep a binding for ``ttl`` seconds."""
         with self._lock:
-            self._remove(binding.id)
-            self._keep(self._bindings, binding.id, binding, ttl)
-            for key in binding.keys:
-                self._by_key.setdefault(key, []).append(binding.id)
+            self._bindings.keep(binding, self._clock() + ttl)
+            self._written()
 
     def occupy(self, pool: str, slot: str, limit: int, ttl: float) -> bool:
         """Refresh a slot, or take it if fewer than ``limit`` are alive."""
@@ -144,8 +143,8 @@ class MemoryStore:
             now = self._clock()
             return Inventory(
                 bindings=tuple(
-                    Kept(id_, until - now, binding=binding)
-                    for id_, (binding, until) in self._bindings.items()
+                    Kept(binding.id, until - now, binding=binding)
+                    for binding, until in self._bindings
                     if until > now
                 ),
                 pools={
@@ -209,22 +208,7 @@ class MemoryStore:
     def _forget_bindings(self) -> None:
         # Parent and child would both hold them, and so continue the same sessions.
         self._lock = threading.Lock()
-        self._bindings.clear()
-        self._by_key.clear()
-
-    def _live(self, key: str) -> list[str]:
-        now = self._clock()
-        found = self._bindings
-        return [id_ for id_ in self._by_key.get(key, ()) if id_ in found and found[id_][1] > now]
-
-    def _remove(self, id_: str) -> Binding | None:
-        binding, _ = self._bindings.pop(id_, (None, 0.0))
-        for key in binding.keys if binding else ():
-            ids = self._by_key[key]
-            ids.remove(id_)
-            if not ids:
-                del self._by_key[key]
-        return binding
+        self._bindings = Shelves()
 
     def _alive(self, pool: str, now: float) -> dict[str, float]:
         slots = self._pools.setdefault(pool, {})
@@ -237,6 +221,9 @@ class MemoryStore:
         table[name] = (what, until)
         if until < math.inf:
             self._ageing.append((table, name, until))
+        self._written()
+
+    def _written(self) -> None:
         self._writes += 1
         if not self._writes % SWEEP_EVERY:
             self._sweep()
@@ -244,27 +231,15 @@ class MemoryStore:
     def _sweep(self) -> None:
         """Look at the entries that were not looked at for longest, and at no more than a few."""
         now = self._clock()
+        self._bindings.sweep(now, SWEPT)
         for _ in range(min(SWEPT, len(self._ageing))):
             entry = table, name, until = self._ageing.popleft()
             if table.get(name, _NONE)[1] is not until:
                 continue  # it was removed, or kept anew since: that is another entry
             if until > now:
                 self._ageing.append(entry)
-            elif table is self._bindings:
-                self._remove(name)
             else:
                 del table[name]
-
-
-def _large_table() -> dict[Any, Any]:
-    """A dict that is quick also with many thousands of texts in it.
-
-    Python keeps the hashes of a dict's keys beside them, but not where all are texts: there it
-    goes to each text that it meets on its way, which is seldom in the processor's cache.
-    """
-    table: dict[Any, Any] = {None: None}
-    del table[None]
-    return table
 
 
 def _after_fork() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections import deque
 from typing import Any
 
 import pytest
@@ -13,7 +12,8 @@ from stewrd_integrations.errors import ConfigurationError
 from stewrd_integrations.sessions.binding import DAY, Binding, Run
 from stewrd_integrations.sessions.digest import Covered
 from stewrd_integrations.stores import MemoryStore, open_store
-from stewrd_integrations.stores.memory import SWEPT
+from stewrd_integrations.stores.memory import SWEEP_EVERY, SWEPT
+from stewrd_integrations.stores.shelves import RECENT
 from tests.worlds import Clock
 
 
@@ -69,22 +69,55 @@ def test_old_bindings_are_swept(store: MemoryStore, clock: Clock) -> None:
         store.put(binding(f"x{number}", f"y{number}"), 1)
         clock.now += 1
     assert len(store._bindings) < 300
-    assert len(store._by_key) < 300
+    assert len(store._bindings.keys()) < 300
 
 
 def test_no_write_has_to_look_at_all_that_is_kept() -> None:
     store = MemoryStore()
     for number in range(5_000):
         store.put(binding(f"x{number}", f"y{number}"), DAY)
-    seen = Looked(store._bindings)
-    store._bindings = seen
-    store._ageing = deque((seen, name, until) for _, name, until in store._ageing)
+    shelves = store._bindings
+    settled, recent = Looked(shelves.settled.entries), Looked(shelves.recent.entries)
+    shelves.settled.entries, shelves.recent.entries = settled, recent
     most = 0
     for number in range(1_000):
-        before = seen.looks
+        before = settled.looks + recent.looks
         store.put(binding(f"z{number}", f"y{number}"), DAY)
-        most = max(most, seen.looks - before)
-    assert 1 < most <= SWEPT + 2
+        most = max(most, settled.looks + recent.looks - before)
+    assert 1 < most <= 3 * SWEPT + 4  # one on either shelf, and one to carry it over
+
+
+def test_new_bindings_lie_apart_from_the_many(store: MemoryStore) -> None:
+    for number in range(5_000):
+        store.put(binding(f"x{number}", f"y{number}"), DAY)
+    assert RECENT <= len(store._bindings.recent.entries) <= RECENT + SWEEP_EVERY
+    assert len(store._bindings) == 5_000
+    taken = {store.take((f"y{number}",)) for number in range(5_000)}
+    assert taken == {binding(f"x{number}", f"y{number}") for number in range(5_000)}
+    assert (len(store._bindings), store._bindings.keys()) == (0, set())
+
+
+def test_the_newest_under_a_key_is_found_first_on_whichever_shelf_it_lies(
+    store: MemoryStore,
+) -> None:
+    for number in range(40):
+        store.put(binding(f"x{number}", "k"), DAY)
+        write_on(store, SWEEP_EVERY)
+    for number in range(2 * RECENT - 20):  # some of the forty are carried over, and some are not
+        store.put(binding(f"z{number}", f"z{number}"), DAY)
+        if not number % 64:
+            write_on(store, SWEEP_EVERY)
+    found = [one.id for one in store.peek(("k",))]
+    assert found == [f"x{number}" for number in reversed(range(40))]
+
+
+def test_an_old_binding_that_is_put_again_replaces_itself(store: MemoryStore) -> None:
+    store.put(binding("1", "old"), DAY)
+    for number in range(3_000):
+        store.put(binding(f"x{number}", f"y{number}"), DAY)
+    assert "1" in store._bindings.settled.entries
+    store.put(binding("1", "new"), DAY)
+    assert (store.peek(("old",)), store.peek(("new",))) == ([], [binding("1", "new")])
 
 
 def test_what_was_put_and_taken_often_does_not_pile_up(store: MemoryStore, clock: Clock) -> None:
@@ -94,7 +127,7 @@ def test_what_was_put_and_taken_often_does_not_pile_up(store: MemoryStore, clock
         store.put(binding("1", "k"), DAY)
         store.take(("k",))
         store.note("n", lambda _: {})
-    assert len(store._ageing) < 1_000
+    assert store._bindings.queued() + len(store._ageing) < 1_000
 
 
 def test_a_slot_lapses_to_the_second(store: MemoryStore, clock: Clock) -> None:

@@ -13,6 +13,7 @@ from stewrd_integrations.errors import StoreError
 from stewrd_integrations.sessions.binding import Binding
 from stewrd_integrations.sessions.effects import NoteState
 from stewrd_integrations.stores import MemoryStore
+from stewrd_integrations.stores.shelves import Shelves
 from tests.testing.breaking import AGE, Change, caught_by
 
 # -- taking ------------------------------------------------------------------------------
@@ -35,8 +36,14 @@ class TakeLeavesOtherKeys(MemoryStore):
 
 @caught_by("test_the_newest_of_a_key_comes_first")
 class OldestFirst(MemoryStore):
-    def _live(self, key: str) -> list[str]:
-        return super()._live(key)[::-1]
+    def __init__(self) -> None:
+        super().__init__()
+        self._bindings = BackToFront()
+
+
+class BackToFront(Shelves):
+    def live(self, key: str, now: float) -> list[str]:
+        return super().live(key, now)[::-1]
 
 
 @caught_by("test_the_first_key_that_hits_decides")
@@ -48,7 +55,7 @@ class LastKeyFirst(MemoryStore):
 @caught_by("test_no_keys_find_nothing")
 class NoKeysFindAll(MemoryStore):
     def take(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
-        return super().take(keys or tuple(self._by_key), unique)
+        return super().take(keys or tuple(self._bindings.keys()), unique)
 
 
 @caught_by("test_a_binding_comes_back_whole")
@@ -75,7 +82,7 @@ class UniqueIgnored(MemoryStore):
 @caught_by("test_one_that_has_expired_does_not_count")
 class UniqueCountsExpired(MemoryStore):
     def take(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
-        sole = tuple(key for key in keys if len(self._by_key.get(key, ())) == 1)
+        sole = tuple(key for key in keys if len(self._bindings.live(key, 0.0)) == 1)
         return super().take(sole if unique else keys)
 
 
@@ -118,8 +125,8 @@ class PeekSorts(MemoryStore):
 @caught_by("test_a_put_under_other_keys_leaves_the_former_ones")
 class FormerKeysStay(MemoryStore):
     def put(self, binding: Binding, ttl: float) -> None:
-        before, _ = self._bindings.get(binding.id, (binding, 0.0))
-        keys = tuple(dict.fromkeys((*before.keys, *binding.keys)))
+        former = self._bindings[binding.id].keys if binding.id in self._bindings else ()
+        keys = tuple(dict.fromkeys((*former, *binding.keys)))
         super().put(replace(binding, keys=keys), ttl)
 
 

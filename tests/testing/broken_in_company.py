@@ -201,7 +201,7 @@ class CancelledAppendIsHalf(MemoryStore):
 @caught_by("test_a_pickled_store_doubles_no_binding")
 class PickledWithItsBindings(MemoryStore):
     def __reduce__(self) -> Any:
-        return _with, ([binding for binding, _ in self._bindings.values()],)
+        return _with, ([binding for binding, _ in self._bindings],)
 
 
 def _with(bindings: list[Binding]) -> MemoryStore:
@@ -231,7 +231,7 @@ class AnotherInEachProcess(MemoryStore):
 @caught_by("test_the_inventory_tells_live_bindings")
 class InventoryOfTheDead(MemoryStore):
     def inventory(self) -> Inventory:
-        dead = tuple(Kept(id_, 0.0) for id_ in self._bindings)
+        dead = tuple(Kept(binding.id, 0.0) for binding, _ in self._bindings)
         return replace(super().inventory(), bindings=dead)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from stewrd_integrations.stores import MemoryStore
 
-KEPT = ("_bindings", "_by_key", "_pools", "_notes", "_transcripts")
+KEPT = ("_bindings", "_pools", "_notes", "_transcripts")
 METHODS = ["take", "peek", "put", "occupy", "vacate", "slots", "note", "append", "load", "clear"]
 
 
