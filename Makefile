@@ -14,7 +14,8 @@ COVERAGE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint smoke format soak bench mutants constraints clean
+.PHONY: help demo test check lint smoke docs format soak bench mutants cassettes live \
+  constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,11 +29,12 @@ test: $(VENV)/.dev ## Run the tests
 check: lint ## Everything that must pass: format, lint, types, layers, tests with coverage, the wheel
 	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report=term"
 	@$(MAKE) --no-print-directory smoke
+	@$(MAKE) --no-print-directory docs
 
 lint: $(VENV)/.dev ## Check format, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy stewrd_integrations tests $(SCRIPTS)
+	$(BIN)/mypy stewrd_integrations pytest_stewrd.py tests $(SCRIPTS)
 	$(BIN)/lint-imports --no-cache --no-logo
 
 smoke: $(VENV)/.dev ## Build the wheel and try it, with each extra alone
@@ -45,11 +47,22 @@ format: $(VENV)/.dev ## Format the code, and mend what the linter can mend
 soak: $(VENV)/.dev ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m soak -n $(WORKERS) $(ARGS)
 
-bench: $(VENV)/.dev ## Measure the stores
+docs: $(VENV)/.dev ## Build the documentation into site/, with strict links; make docs ARGS=serve shows it
+	@if [ "$(ARGS)" = serve ]; then $(BIN)/zensical serve; else $(BIN)/zensical build --clean --strict; fi
+	@cp docs/*.md site/  # what llms.txt links to
+
+bench: $(VENV)/.dev ## Measure the stores, and what the adapter costs
 	@$(BIN)/python benchmarks/stores.py $(ARGS)
+	@$(BIN)/python benchmarks/overhead.py $(ARGS)
 
 mutants: $(VENV)/.dev ## Break the code in small ways: the tests must notice
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+cassettes: $(VENV)/.dev ## Record the cassettes anew from the emulator; LIVE=1: from the live API
+	@$(BIN)/python -m tests.cassettes.record $(if $(LIVE),--live) $(ARGS)
+
+live: $(VENV)/.dev ## Ask the live API what it does, and report; says first what that costs
+	@$(BIN)/python -m tests.live $(ARGS)
 
 constraints: ## Pin the newest versions that work together, for every Python
 	@test -x .tools/bin/uv || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install --quiet uv; }
@@ -57,8 +70,8 @@ constraints: ## Pin the newest versions that work together, for every Python
 	  --all-extras --group dev --no-header --no-annotate pyproject.toml --output-file constraints.txt
 
 clean: ## Remove everything that the commands made
-	rm -rf .venv* .tools dist build .coverage .coverage.* htmlcov .hypothesis .benchmarks \
-	  .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv* .tools dist build site .coverage .coverage.* htmlcov .hypothesis .benchmarks \
+	  .mypy_cache .pytest_cache .ruff_cache .import_linter_cache live-report.md live-report.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.venv:

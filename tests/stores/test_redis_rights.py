@@ -1,4 +1,4 @@
-"""The least that a Redis user may be given: the line of the README, no more and no less."""
+"""The least that a Redis user may be given: the line of the documentation, no more and no less."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from .redis_stores import LONG, PATIENCE, binding, digest, fill
 
 require()
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "stores.md"
 
 
 def rights() -> list[str]:
-    """The words of the README's line after the password."""
-    text = README.read_text(encoding="utf-8")
+    """The words of the page's line after the password."""
+    text = PAGE.read_text(encoding="utf-8")
     found = re.search(r"ACL SETUSER app on >password (~[^`]+)", text)
     assert found is not None
     return found[1].split()

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import ast
 import gc
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +18,7 @@ from stewrd_integrations import StewrdError
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.runtime import OPTION_NAMES, Options
 
-from . import readme
+from .pages import PAGES, README, ROOT, Block, Page, masked
 
 pytestmark = [
     # LlamaIndex's memories leave their in-memory databases open.
@@ -44,27 +48,41 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
         yield emulator
 
 
+def is_test(block: Block) -> bool:
+    return "\ndef test_" in block.code
+
+
+def with_code() -> list[Page]:
+    return [page for page in PAGES if page.blocks()]
+
+
+@pytest.mark.parametrize("page", with_code(), ids=lambda page: page.name)
 def test_its_code_prints_what_it_shows(
-    environment: Emulator, namespace: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    page: Page,
+    environment: Emulator,
+    namespace: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    blocks = readme.blocks()
-    assert len(blocks) >= 8
-    for block in blocks:
+    for block in page.blocks():
+        if is_test(block):
+            continue  # it runs below
         code = "\n" * (block.line - 1) + block.code  # so that tracebacks name the line
-        exec(compile(code, "README.md", "exec"), namespace)  # noqa: S102
+        exec(compile(code, page.name, "exec"), namespace)  # noqa: S102
         printed = capsys.readouterr().out
         assert block.shown is not None or not printed, f"line {block.line} prints {printed!r}"
-        shown = readme.masked(block.shown or "")
-        assert readme.masked(printed) == shown, f"line {block.line}"
-    assert environment.requests
+        assert masked(printed) == masked(block.shown or ""), f"line {block.line}"
     assert not environment.overlaps
+
+
+def test_nearly_all_pages_have_code() -> None:
+    assert len(with_code()) >= 10
 
 
 @pytest.mark.parametrize("framework", ["langchain", "llama_index"])
 def test_the_first_screen_has_a_demo_of_two_turns_without_a_key(
     framework: str, namespace: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [block] = [b for b in readme.blocks()[:2] if f"stewrd_integrations.{framework}" in b.code]
+    [block] = [b for b in README.blocks()[:2] if f"stewrd_integrations.{framework}" in b.code]
     assert block.line < 60
     exec(compile(block.code, "README.md", "exec"), namespace)  # noqa: S102
     assert capsys.readouterr().out.splitlines()[-1] == "Your name is Ada."
@@ -73,7 +91,7 @@ def test_the_first_screen_has_a_demo_of_two_turns_without_a_key(
 def test_every_option_is_listed_with_its_default() -> None:
     listed = {
         name.strip("`"): ast.literal_eval(default.strip("`"))
-        for name, default, _ in readme.rows("Options")
+        for name, default, _ in Page("docs/options.md").rows()
     }
     defaults = {field.name: field.default for field in fields(Options)}
     assert listed == {name: defaults[name] for name in OPTION_NAMES}
@@ -88,13 +106,31 @@ def classes() -> dict[str, type[StewrdError]]:
 
 
 def test_every_error_is_listed_with_what_it_charges() -> None:
-    listed = {name.strip("`"): charged for name, _, charged, _ in readme.rows("Errors")}
+    listed = {name.strip("`"): charged for name, _, charged, _ in Page("docs/errors.md").rows()}
     # The root is in the text; no call has a limit on credits yet.
     wanted = set(classes()) - {"StewrdError"}
     assert listed == {name: classes()[name].charged for name in wanted}
 
 
-def test_links_within_the_checkout_lead_somewhere() -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", readme.TEXT)
-    assert targets
-    assert [target for target in targets if not (readme.ROOT / target).exists()] == []
+@pytest.mark.parametrize("page", [*PAGES, Page("docs/llms.txt")], ids=lambda page: page.name)
+def test_links_within_the_checkout_lead_somewhere(page: Page) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.text)
+    assert [target for target in targets if not (page.path.parent / target).exists()] == []
+
+
+def test_the_proofs_that_the_guarantees_name_are_there() -> None:
+    named = set(re.findall(r"`(tests/[\w/.]+)`", Page("docs/guarantees.md").text))
+    assert len(named) > 8
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_tests_that_a_page_shows_pass(tmp_path: Path) -> None:
+    shown = [b for page in PAGES for b in page.blocks() if is_test(b)]
+    assert len(shown) == 1
+    (tmp_path / "test_shown.py").write_text(shown[0].code)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_stewrd", "test_shown.py"]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
