@@ -7,6 +7,7 @@
     ├── InvalidInputError        the messages or arguments of this call are wrong
     ├── StoreError               the store failed and ``on_store_error="error"``
     ├── DownloadError            a file of an answer can't be saved
+    ├── WebhookError             a webhook that Stewrd has not signed, or that is too old
     ├── CreditLimitError         the request could pass ``max_credits``: nothing was sent
     ├── NeverSentError           the server was not reached: nothing was sent
     ├── APIStatusError           the server refused, with an HTTP status
@@ -116,6 +117,12 @@ class DownloadError(StewrdError):
     """A file of an answer could not be saved. Nothing is charged for downloads."""
 
     advice = "The answer itself is not lost: save its text, or ask the agent for the file again."
+
+
+class WebhookError(StewrdError):
+    """What came as a webhook was not signed by Stewrd, not lately, or is no event."""
+
+    advice = "Answer it with 400, and do nothing of what it says."
 
 
 class CreditLimitError(StewrdError):

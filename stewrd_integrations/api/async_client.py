@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
     Callable,
-    Coroutine,
     Iterable,
     Mapping,
     Sequence,
 )
 from contextlib import aclosing
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
 
 from ..errors import ConfigurationError, StewrdError, TimedOutError
 from ..types import AgentRequest, Event, File, Reply, Session, Tool, ToolOutput
-from .calls import Deadline, Exchange, Outcome, attempts
+from .calls import STALL, Deadline, Exchange, Outcome, attempts
 from .credentials import ApiKey, KeySource
 from .events import EventDecoder, whole_as_events
 from .requests import HttpRequest, agent_request, post_message, post_session, post_tool_outputs
-from .responses import Answer, read_reply, read_session, too_long
+from .responses import Answer, oddly_packed, read_reply, read_session, too_long
 from .settings import Identified, Settings
 from .transport import (
     TRANSPORT_ERRORS,
     KeyAuth,
+    answer_of,
     broken_stream,
     build,
     failed_to_read,
     failed_to_send,
     shared_async_clients,
 )
+from .waiting import within
 
 T = TypeVar("T")
 
@@ -83,6 +84,9 @@ class AsyncStewrdClient(Identified):
         base_url: The API's address. None takes ``STEWRD_BASE_URL``, or the public API's.
         timeout: Seconds for a whole call with its retries; None for no limit. It is looked at
             whenever bytes arrive, so a server that falls silent late can exceed it by as much.
+        stall_timeout: Seconds that a stream may say nothing, the wait for its first event
+            included; None for no limit but ``timeout``. Comments that keep the connection alive
+            are nothing said: among them, the silence may last twice as long.
         max_retries: How often a request that was certainly not worked on is sent again.
         http_async_client: An ``httpx.AsyncClient`` to use instead of the shared one; it is never
             closed.
@@ -101,6 +105,7 @@ class AsyncStewrdClient(Identified):
         api_key: KeySource = None,
         base_url: str | None = None,
         timeout: float | None = 600.0,
+        stall_timeout: float | None = STALL,
         max_retries: int = 2,
         http_async_client: httpx.AsyncClient | None = None,
         default_headers: Mapping[str, str] | None = None,
@@ -111,6 +116,7 @@ class AsyncStewrdClient(Identified):
             key,
             base_url=base_url,
             timeout=timeout,
+            stall_timeout=stall_timeout,
             max_retries=max_retries,
             default_headers=default_headers,
         )
@@ -239,13 +245,14 @@ class AsyncStewrdClient(Identified):
                 outcome = None
 
     async def _events(self, request: HttpRequest) -> AsyncGenerator[Event, None]:
-        deadline = self._settings.patience.deadline()
+        patience = self._settings.patience
+        deadline = patience.deadline()
         answer = await self._call(request, lambda answer: answer, deadline)
         if answer.live is None:
             for event in whole_as_events(answer):
                 yield event
             return
-        decoder = EventDecoder(answer)
+        decoder, silence = EventDecoder(answer), patience.silence()
         failure: StewrdError | None = None
         try:
             async with aclosing(_bytes_of(answer.live)) as chunks:
@@ -253,28 +260,31 @@ class AsyncStewrdClient(Identified):
                     for event in decoder.feed(chunk):
                         yield event
                     failure = deadline.exceeded(request.kind, streaming=True)
+                    failure = failure or silence.exceeded(chunk)
                     if decoder.finished or failure:
                         break
         except TRANSPORT_ERRORS as error:
             failure = broken_stream(error, answer)
         finally:
+            chunk = b""  # a traceback that shows locals must not show what was sent
             await answer.live.aclose()
         yield decoder.end(failure)
 
     async def _exchange(self, step: Exchange) -> Answer[httpx.Response] | StewrdError:
         request, http = step.request, self._http()
+        auth = KeyAuth(self._settings.key)
         try:
             built = build(http, self._settings, step)
-            auth = KeyAuth(self._settings.key)
             sending = http.send(built, auth=auth, stream=True, follow_redirects=False)
-            response = await _head(sending, step.deadline.left() + GRACE)
+            seconds = step.deadline.left() + GRACE
+            response = await within(seconds, sending, httpx.Response.aclose)
         except TRANSPORT_ERRORS as error:
-            return failed_to_send(error, request, self.base_url)
+            return failed_to_send(error, request, self.base_url, auth.veil)
         if response is None:
             # A head that drips, or a string of 1xx answers, keeps httpx's own time-outs alive.
             return TimedOutError(f"{request.kind.value} was not answered in time.")
-        answer = Answer(request.kind, response.status_code, dict(response.headers), live=response)
-        if request.stream and answer.is_event_stream:
+        answer = answer_of(request.kind, response, auth.veil)
+        if request.stream and answer.is_event_stream and not oddly_packed(answer):
             return answer
         try:
             return await self._whole(answer, response, step.deadline)
@@ -286,6 +296,8 @@ class AsyncStewrdClient(Identified):
     async def _whole(
         self, answer: Answer[httpx.Response], response: httpx.Response, deadline: Deadline
     ) -> Answer[httpx.Response] | StewrdError:
+        if odd := oddly_packed(answer):
+            return odd if answer.ok else replace(answer, live=None)
         body = bytearray()
         async with aclosing(_bytes_of(response)) as chunks:
             async for chunk in chunks:
@@ -293,7 +305,7 @@ class AsyncStewrdClient(Identified):
                 late = deadline.exceeded(answer.kind) or too_long(answer, len(body))
                 if late is not None:
                     return late
-        return Answer(answer.kind, answer.status, answer.headers, bytes(body))
+        return replace(answer, body=bytes(body), live=None)
 
     def _http(self) -> httpx.AsyncClient:
         if self._closed:
@@ -304,41 +316,6 @@ class AsyncStewrdClient(Identified):
                 "The http_async_client that was passed is closed.", advice="Pass one that is open."
             )
         return http
-
-
-async def _head(
-    sending: Coroutine[Any, Any, httpx.Response], seconds: float
-) -> httpx.Response | None:
-    """The response, its body unread; None if it has not come in time.
-
-    Not `asyncio.wait_for`: before Python 3.12 that swallows a cancellation that comes just as the
-    response does, and whoever cancelled would wait for ever.
-    """
-    task = asyncio.ensure_future(sending)
-    try:
-        await asyncio.wait({task}, timeout=None if math.isinf(seconds) else seconds)
-    except asyncio.CancelledError:
-        await _give_up(task)
-        raise
-    if task.done():
-        return task.result()
-    await _give_up(task)
-    return None
-
-
-async def _give_up(task: asyncio.Task[httpx.Response]) -> None:
-    """Cancel a request and see its end, however often the caller is cancelled meanwhile."""
-    task.cancel()
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as again:
-            cancelled = again
-    if not task.cancelled() and task.exception() is None:
-        await task.result().aclose()
-    if cancelled is not None:
-        raise cancelled
 
 
 async def _bytes_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:

@@ -27,6 +27,10 @@ from .responses import Answer, Live, error_for, settled
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 8.0
 
+STALL = 300.0
+"""Seconds that a stream may say nothing unless said otherwise: research may take minutes between
+two events, and a whole answer is waited for as long."""
+
 T = TypeVar("T")
 
 
@@ -52,6 +56,44 @@ class Deadline:
             return None
         message = f"{kind.value} was not complete within {self._seconds:g} seconds."
         return TimedOutError(message, charged="likely" if streaming else None)
+
+
+class Silence:
+    """How long a stream has said nothing; keep-alive comments are nothing said.
+
+    Args:
+        longest: Seconds that it may last; None for as long as the deadline allows.
+        clock: Seconds of a clock that never goes back.
+    """
+
+    def __init__(self, longest: float | None, clock: Callable[[], float]) -> None:
+        self._longest = longest
+        self._clock = clock
+        self._since = clock()
+
+    def exceeded(self, chunk: bytes) -> TimedOutError | None:
+        """The error to raise if it lasts for too long, now that these bytes have come.
+
+        To be asked when their events were handed out: time that the caller takes for them is no
+        silence.
+        """
+        if self._longest is None:
+            return None
+        now = self._clock()
+        if not _is_comment(chunk):
+            self._since = now
+        if now - self._since <= self._longest:
+            return None
+        return TimedOutError(
+            f"The stream said nothing for more than {self._longest:g} seconds (stall_timeout), "
+            "though its connection was kept alive.",
+            charged="likely",
+        )
+
+
+def _is_comment(chunk: bytes) -> bool:
+    """Whether there is nothing but comments, as servers send them to keep a connection open."""
+    return all(not line or line.startswith(b":") for line in chunk.splitlines())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +125,22 @@ class Patience:
         max_retries: How often a request is sent again at most.
         clock: Seconds of a clock that never goes back.
         jitter: A random number from 0 to 1.
+        stall_timeout: Seconds that a stream may say nothing; None for no limit of its own.
     """
 
     timeout: float | None = 600.0
     max_retries: int = 2
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
+    stall_timeout: float | None = STALL
 
     def deadline(self) -> Deadline:
         """The deadline of a call that begins now."""
         return Deadline(self.timeout, self.clock)
+
+    def silence(self) -> Silence:
+        """The silence of a stream that begins now."""
+        return Silence(self.stall_timeout, self.clock)
 
     def pause(self, attempt: int, failure: StewrdError) -> float:
         """Seconds to wait after the given attempt, counted from 0."""
@@ -148,8 +196,9 @@ def _judge(
     if isinstance(outcome, StewrdError):
         return settled(kind, outcome)
     if not outcome.ok:
-        return error_for(kind, outcome.status, outcome.headers, outcome.body)
+        return error_for(kind, outcome.status, outcome.headers, outcome.body, veil=outcome.veil)
     try:
         return read(outcome)
     except MalformedResponseError as error:
-        return settled(kind, error)
+        # Without the frames that read it, whose locals hold what the server wrote.
+        return settled(kind, error.with_traceback(None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
@@ -11,15 +12,16 @@ import httpx
 
 from ..errors import ConfigurationError, StewrdError
 from ..types import AgentRequest, Event, File, Reply, Session, Tool, ToolOutput
-from .calls import Deadline, Exchange, Outcome, attempts
+from .calls import STALL, Deadline, Exchange, Outcome, attempts
 from .credentials import ApiKey, KeySource
 from .events import EventDecoder, whole_as_events
 from .requests import HttpRequest, agent_request, post_message, post_session, post_tool_outputs
-from .responses import Answer, read_reply, read_session, too_long
+from .responses import Answer, oddly_packed, read_reply, read_session, too_long
 from .settings import Identified, Settings
 from .transport import (
     TRANSPORT_ERRORS,
     KeyAuth,
+    answer_of,
     broken_stream,
     build,
     failed_to_read,
@@ -70,6 +72,9 @@ class StewrdClient(Identified):
         base_url: The API's address. None takes ``STEWRD_BASE_URL``, or the public API's.
         timeout: Seconds for a whole call with its retries; None for no limit. It is looked at
             whenever bytes arrive, so a server that falls silent late can exceed it by as much.
+        stall_timeout: Seconds that a stream may say nothing, the wait for its first event
+            included; None for no limit but ``timeout``. Comments that keep the connection alive
+            are nothing said: among them, the silence may last twice as long.
         max_retries: How often a request that was certainly not worked on is sent again.
         http_client: An ``httpx.Client`` to use instead of the shared one; it is never closed.
         default_headers: Headers to send with every request.
@@ -87,6 +92,7 @@ class StewrdClient(Identified):
         api_key: KeySource = None,
         base_url: str | None = None,
         timeout: float | None = 600.0,
+        stall_timeout: float | None = STALL,
         max_retries: int = 2,
         http_client: httpx.Client | None = None,
         default_headers: Mapping[str, str] | None = None,
@@ -97,6 +103,7 @@ class StewrdClient(Identified):
             key,
             base_url=base_url,
             timeout=timeout,
+            stall_timeout=stall_timeout,
             max_retries=max_retries,
             default_headers=default_headers,
         )
@@ -223,35 +230,38 @@ class StewrdClient(Identified):
                 outcome = None
 
     def _events(self, request: HttpRequest) -> Generator[Event, None, None]:
-        deadline = self._settings.patience.deadline()
+        patience = self._settings.patience
+        deadline = patience.deadline()
         answer = self._call(request, lambda answer: answer, deadline)
         if answer.live is None:
             yield from whole_as_events(answer)
             return
-        decoder = EventDecoder(answer)
+        decoder, silence = EventDecoder(answer), patience.silence()
         failure: StewrdError | None = None
         try:
             for chunk in answer.live.iter_bytes():
                 yield from decoder.feed(chunk)
                 failure = deadline.exceeded(request.kind, streaming=True)
+                failure = failure or silence.exceeded(chunk)
                 if decoder.finished or failure:
                     break
         except TRANSPORT_ERRORS as error:
             failure = broken_stream(error, answer)
         finally:
+            chunk = b""  # a traceback that shows locals must not show what was sent
             answer.live.close()
         yield decoder.end(failure)
 
     def _exchange(self, step: Exchange) -> Answer[httpx.Response] | StewrdError:
         request, http = step.request, self._http()
+        auth = KeyAuth(self._settings.key)
         try:
             built = build(http, self._settings, step)
-            auth = KeyAuth(self._settings.key)
             response = http.send(built, auth=auth, stream=True, follow_redirects=False)
         except TRANSPORT_ERRORS as error:
-            return failed_to_send(error, request, self.base_url)
-        answer = Answer(request.kind, response.status_code, dict(response.headers), live=response)
-        if request.stream and answer.is_event_stream:
+            return failed_to_send(error, request, self.base_url, auth.veil)
+        answer = answer_of(request.kind, response, auth.veil)
+        if request.stream and answer.is_event_stream and not oddly_packed(answer):
             return answer
         try:
             return self._whole(answer, response, step.deadline)
@@ -263,13 +273,15 @@ class StewrdClient(Identified):
     def _whole(
         self, answer: Answer[httpx.Response], response: httpx.Response, deadline: Deadline
     ) -> Answer[httpx.Response] | StewrdError:
+        if odd := oddly_packed(answer):
+            return odd if answer.ok else replace(answer, live=None)
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
             late = deadline.exceeded(answer.kind) or too_long(answer, len(body))
             if late is not None:
                 return late
-        return Answer(answer.kind, answer.status, answer.headers, bytes(body))
+        return replace(answer, body=bytes(body), live=None)
 
     def _http(self) -> httpx.Client:
         if self._closed:

@@ -29,6 +29,7 @@ import httpx
 from ..errors import DownloadError
 from ..types import File
 from .settings import user_agent
+from .waiting import within
 
 LARGEST = 64 * 2**20
 """Bytes that a file may have, unless the caller says otherwise."""
@@ -270,13 +271,12 @@ def _first(http: httpx.Client, download: _Download, addresses: Sequence[str]) ->
 
 
 async def _in_time(download: _Download, new: _NewFile) -> None:
-    try:
-        await asyncio.wait_for(_afetch(download, new), download.deadline - time.monotonic())
-    except asyncio.TimeoutError:
-        raise download.late() from None
+    if not await within(download.deadline - time.monotonic(), _afetch(download, new)):
+        raise download.late()
 
 
-async def _afetch(download: _Download, new: _NewFile) -> None:
+async def _afetch(download: _Download, new: _NewFile) -> bool:
+    """Whether it was fetched: nothing else comes of it but errors."""
     addresses = download.checked(await asyncio.to_thread(download.resolved))
     with download.told():
         async with httpx.AsyncClient(**download.options()) as http:
@@ -287,6 +287,7 @@ async def _afetch(download: _Download, new: _NewFile) -> None:
                     await asyncio.to_thread(new.write, download.received(part))
             finally:
                 await response.aclose()
+    return True
 
 
 async def _afirst(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from io import StringIO
 from typing import Any
 
 from ..errors import (
@@ -37,11 +38,12 @@ class EventDecoder:
 
     def __init__(self, answer: Answer[Live]) -> None:
         self._parser = EventParser()
-        self._texts: list[str] = []
+        self._text = StringIO()
         self._half = ""
         self._done: Done | None = None
         self._status = answer.status
-        self._request_id = clean(answer.headers.get("x-request-id"))
+        self._veil = answer.veil
+        self._request_id = clean(answer.headers.get("x-request-id"), answer.veil)
 
     @property
     def finished(self) -> bool:
@@ -57,10 +59,15 @@ class EventDecoder:
             FailedStreamError: The server reported an error.
             MalformedResponseError: The stream is not of the documented shape.
         """
-        for name, data in self._parser.feed(chunk):
-            yield from self._decode(name, data)
-            if self.finished:
-                return
+        try:
+            yield from self._events(chunk)
+        except StewrdError as error:
+            failure = error.with_traceback(None)
+        else:
+            return
+        # Without the frames that read it: their locals, and this one's, hold what was sent.
+        del chunk
+        raise failure
 
     def end(self, failure: StewrdError | None = None) -> Done:
         """The last event, once the input has ended.
@@ -72,10 +79,7 @@ class EventDecoder:
             InterruptedStreamError: There was no ``done`` (or ``failure``, if it is given).
         """
         if self._done is None:
-            # Some servers end the input right after the last event, without its blank line.
-            name, data = self._parser.rest()
-            if name == "done" and isinstance(parse_json(data), dict):
-                self._done = self._read_done(data)
+            failure = self._read_rest() or failure
         if self._done is None:
             raise failure or InterruptedStreamError(
                 "The stream ended without its done event.",
@@ -83,6 +87,23 @@ class EventDecoder:
                 request_id=self._request_id,
             )
         return self._done
+
+    def _read_rest(self) -> StewrdError | None:
+        """Read what the input ended with, and give back what is wrong with a ``done`` there."""
+        # Some servers end the input right after the last event, without its blank line.
+        name, data = self._parser.rest()
+        if name == "done" and isinstance(parse_json(data), dict):
+            try:
+                self._done = self._read_done(data)
+            except StewrdError as error:
+                return error.with_traceback(None)
+        return None
+
+    def _events(self, chunk: bytes) -> Iterator[Event]:
+        for name, data in self._parser.feed(chunk):
+            yield from self._decode(name, data)
+            if self.finished:
+                return
 
     def _decode(self, name: str, data: str) -> Iterator[Event]:
         if name == "done":
@@ -92,7 +113,7 @@ class EventDecoder:
         elif name == "token":
             yield from self._token(self._object(name, data))
         elif name in ("tool_start", "tool_end"):
-            yield from _tool_event(name, self._object(name, data))
+            yield from self._tool(name, self._object(name, data))
 
     def _token(self, data: Mapping[str, Any]) -> Iterator[Token]:
         text = data.get("content")
@@ -105,7 +126,7 @@ class EventDecoder:
         self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
         text = without_surrogates(text[: len(text) - len(self._half)])
         if text:
-            self._texts.append(text)
+            self._text.write(text)
             yield Token(text)
 
     def _read_done(self, data: str) -> Done:
@@ -113,13 +134,23 @@ class EventDecoder:
         nested = fields.get("response")
         if isinstance(nested, dict):
             fields = {**fields, **nested}
-        if is_blank(fields.get("message")) and self._texts:
-            fields["message"] = "".join(self._texts)
-        reply, problem = reply_of(fields)
+        if is_blank(fields.get("message")) and self._text.tell():
+            fields["message"] = self._text.getvalue()
+        reply, problem = reply_of(fields, self._veil)
         if reply is None:
             kind = EmptyAnswerError if problem == NOTHING else MalformedResponseError
             raise self._malformed(f"The stream's done event {problem}.", kind)
         return Done(reply)
+
+    def _tool(self, name: str, data: Mapping[str, Any]) -> Iterator[ToolStart | ToolEnd]:
+        tool, message = data.get("tool"), data.get("message")
+        if not isinstance(tool, str) or self._veil.covers(tool):
+            return
+        if name == "tool_end":
+            yield ToolEnd(tool)
+            return
+        told = isinstance(message, str) and not self._veil.covers(message)
+        yield ToolStart(tool, message if told else None)
 
     def _object(self, name: str, data: str) -> Mapping[str, Any]:
         value = parse_json(data)
@@ -133,7 +164,7 @@ class EventDecoder:
         return kind(message, status=self._status, request_id=self._request_id)
 
     def _failed(self, data: str) -> FailedStreamError:
-        details = error_details(parse_json(data))
+        details = error_details(parse_json(data), self._veil)
         code = f" ({details.code})" if details.code else ""
         said = f": {details.message}" if details.message else "."
         return FailedStreamError(
@@ -153,13 +184,3 @@ def whole_as_events(answer: Answer[Live]) -> list[Event]:
     reply = read_reply(answer)
     tokens: list[Event] = [Token(reply.message)] if reply.message else []
     return [*tokens, Done(reply)]
-
-
-def _tool_event(name: str, data: Mapping[str, Any]) -> Iterator[ToolStart | ToolEnd]:
-    tool, message = data.get("tool"), data.get("message")
-    if not isinstance(tool, str):
-        return
-    if name == "tool_start":
-        yield ToolStart(tool, message if isinstance(message, str) else None)
-    else:
-        yield ToolEnd(tool)

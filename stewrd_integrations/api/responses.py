@@ -34,18 +34,24 @@ from ..errors import (
 )
 from ..types import File, Reply, Session, ToolCall, Usage
 from .requests import Kind, is_safe_id
+from .veils import Veil
 
 MAX_RETRY_AFTER = 60.0
 MAX_MESSAGE = 500
+LONGEST_TOLD = 2**16
+"""Characters of a server's text that are looked at for an error."""
+
 MOST = 2**53
 """No count is greater: beyond it JSON's numbers are not exact."""
 
-_KEY = re.compile(r"sk-stw_[\x21-\x7e]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 LONGEST_BODY = 64 * 2**20
 """Bytes, unpacked: a small body can be packed so that it fills the memory."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+BARE = Veil()
+"""For what was answered to nobody's key."""
 
 Live = TypeVar("Live")
 
@@ -55,7 +61,7 @@ class Answer(Generic[Live]):
     """An HTTP answer; ``headers`` are in lower case.
 
     ``live`` is the driver's open response where an event stream is still to be read; ``body``
-    is then empty.
+    is then empty. ``veil`` hides the key that the request had.
     """
 
     kind: Kind
@@ -63,6 +69,7 @@ class Answer(Generic[Live]):
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
     live: Live | None = None
+    veil: Veil = field(default=BARE, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -95,19 +102,21 @@ def error_for(
     body: bytes,
     *,
     now: float | None = None,
+    veil: Veil = BARE,
 ) -> StewrdError:
     """The error that an HTTP status means on this endpoint (contract, *Errors*).
 
     Args:
         now: Seconds since the epoch, to reckon a ``Retry-After`` date from.
+        veil: Hides the key that the request had.
     """
-    details = error_details(parse_json(body))
+    details = error_details(parse_json(body), veil)
     wait = retry_after(headers.get("retry-after"), time.time() if now is None else now)
     error = _class_for(kind, status, details.code)(
         _sentence(kind, status, details),
         status=status,
         code=details.code,
-        request_id=details.request_id or clean(headers.get("x-request-id")),
+        request_id=details.request_id or clean(headers.get("x-request-id"), veil),
         retry_after=wait,
     )
     if 300 <= status < 400:
@@ -170,7 +179,7 @@ def _sentence(kind: Kind, status: int, details: Details) -> str:
     return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
-def error_details(data: object) -> Details:
+def error_details(data: object, veil: Veil = BARE) -> Details:
     """Code, message and request id of an error's JSON, wrapped in ``error`` or flat."""
     if not isinstance(data, dict):
         return Details()
@@ -179,17 +188,21 @@ def error_details(data: object) -> Details:
     message = source.get("message", inner if isinstance(inner, str) else None)
     ids = (place.get(name) for place in (data, source) for name in ("request_id", "id"))
     return Details(
-        code=clean(source.get("code")),
-        message=clean(message),
-        request_id=next((found for found in map(clean, ids) if found), None),
+        code=clean(source.get("code"), veil),
+        message=clean(message, veil),
+        request_id=next((told for told in (clean(each, veil) for each in ids) if told), None),
     )
 
 
-def clean(value: object) -> str | None:
-    """Text of the server's that is fit for an error: one line, short, without keys."""
+def clean(value: object, veil: Veil = BARE) -> str | None:
+    """Text of the server's that is fit for an error: one line, short, without the key.
+
+    What is not to be seen goes too: it could rule a terminal, or turn a line of a log around.
+    """
     if not isinstance(value, str):
         return None
-    return " ".join(_KEY.sub("[key]", value).split())[:MAX_MESSAGE] or None
+    line = veil(" ".join(value[:LONGEST_TOLD].split()))[:MAX_MESSAGE]
+    return "".join(each if each.isprintable() else "\ufffd" for each in line) or None
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -215,7 +228,7 @@ def read_session(answer: Answer[Live]) -> Session:
     """
     data = _object(answer)
     session_id = _text(data.get("id")) or ""
-    if not is_safe_id(session_id):
+    if not is_safe_id(session_id) or answer.veil.covers(session_id):
         raise _malformed(answer, "has no valid session id")
     return Session(id=session_id, status=_text(data.get("status")) or "active")
 
@@ -234,6 +247,18 @@ def too_long(answer: Answer[Live], size: int) -> MalformedResponseError | None:
     return _malformed(answer, f"is longer than {LONGEST_BODY // 2**20} MiB")
 
 
+PACKINGS = ("gzip", "deflate")
+"""Both unpack to a thousand times their size at most; others, or several at once, to any."""
+
+
+def oddly_packed(answer: Answer[Live]) -> MalformedResponseError | None:
+    """The error for a body that is packed in a way that was not asked for."""
+    packing = answer.headers.get("content-encoding", "").strip().lower()
+    if packing in ("", "identity", *PACKINGS):
+        return None
+    return _malformed(answer, "is packed in a way that was not asked for")
+
+
 NOTHING = "has neither a message nor tool calls"
 
 
@@ -244,7 +269,7 @@ def read_reply(answer: Answer[Live]) -> Reply:
         MalformedResponseError: It is not a JSON object of the documented shape.
         EmptyAnswerError: It has neither a message nor tool calls.
     """
-    reply, problem = reply_of(_object(answer))
+    reply, problem = reply_of(_object(answer), answer.veil)
     if reply is None:
         error = _malformed(answer, problem)
         if problem != NOTHING:
@@ -253,8 +278,12 @@ def read_reply(answer: Answer[Live]) -> Reply:
     return reply
 
 
-def reply_of(data: Mapping[str, Any]) -> tuple[Reply | None, str]:
-    """A ``Reply`` of the API's JSON, or None and what is wrong with it."""
+def reply_of(data: Mapping[str, Any], veil: Veil = BARE) -> tuple[Reply | None, str]:
+    """A ``Reply`` of the API's JSON, or None and what is wrong with it.
+
+    What the agent wrote is handed on as it is; what tells of the answer is not told if it holds
+    the key, since that goes into metadata and stores.
+    """
     calls = _tool_calls(data.get("tool_calls"))
     if calls is None:
         return None, "has a tool call without id, name or arguments"
@@ -266,21 +295,21 @@ def reply_of(data: Mapping[str, Any]) -> tuple[Reply | None, str]:
     if not needs_outputs and is_blank(message) and not files:
         return None, NOTHING
     meta = _mapping(data.get("meta"))
-    request_id = _text(data.get("id")) or _text(data.get("request_id"))
+    request_id = _told(data.get("id"), veil) or _told(data.get("request_id"), veil)
     reply = Reply(
         # No outputs can be given to a run whose id its path can't carry.
         id=request_id if not needs_outputs or is_safe_id(request_id) else None,
         status="requires_tool_outputs" if needs_outputs else "completed",
         message=without_surrogates(_text(message) or ""),
         tool_calls=calls if needs_outputs else (),
-        capabilities_used=_names(data.get("capabilities_used")),
+        capabilities_used=_names(data.get("capabilities_used"), veil),
         files=files,
         usage=_usage(data),
         duration_ms=_whole(meta.get("duration_ms", data.get("duration_ms"))),
-        session_id=_text(data.get("session_id")),
-        project_id=_text(meta.get("project_id")),
-        plan=_text(meta.get("plan")),
-        compute_instance=_text(data.get("_compute_instance")),
+        session_id=_told(data.get("session_id"), veil),
+        project_id=_told(meta.get("project_id"), veil),
+        plan=_told(meta.get("plan"), veil),
+        compute_instance=_told(data.get("_compute_instance"), veil),
     )
     return reply, ""
 
@@ -348,17 +377,18 @@ def parse_json(text: bytes | str) -> object:
 
 def _object(answer: Answer[Live]) -> dict[str, Any]:
     data = parse_json(answer.body)
-    if not isinstance(data, dict):
-        raise _malformed(answer, "is not a JSON object")
-    return data
+    if isinstance(data, dict):
+        return data
+    del data  # a traceback that shows locals must not show it
+    raise _malformed(answer, "is not a JSON object")
 
 
 def _malformed(answer: Answer[Live], problem: str) -> MalformedResponseError:
-    details = error_details(parse_json(answer.body))
+    details = error_details(parse_json(answer.body), answer.veil)
     return MalformedResponseError(
         f"{answer.kind.value} was answered with HTTP {answer.status}, but the answer {problem}.",
         status=answer.status,
-        request_id=details.request_id or clean(answer.headers.get("x-request-id")),
+        request_id=details.request_id or clean(answer.headers.get("x-request-id"), answer.veil),
     )
 
 
@@ -370,8 +400,13 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _names(value: object) -> tuple[str, ...]:
-    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
+def _told(value: object, veil: Veil) -> str | None:
+    return value if isinstance(value, str) and not veil.covers(value) else None
+
+
+def _names(value: object, veil: Veil) -> tuple[str, ...]:
+    names = value if isinstance(value, list) else []
+    return tuple(name for name in names if isinstance(name, str) and not veil.covers(name))
 
 
 def _whole(value: object) -> int | None:

@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from .calls import Patience
 from .credentials import ApiKey, check_base_url
 from .requests import HttpRequest
+from .responses import PACKINGS
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"([\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?)?")
@@ -34,14 +35,19 @@ class Settings:
         *,
         base_url: str | None,
         timeout: float | None,
+        stall_timeout: float | None,
         max_retries: int,
         default_headers: Mapping[str, str] | None,
     ) -> None:
         key.check()
         self.key = key
         self.base_url = check_base_url(base_url)
-        self.patience = Patience(_checked_timeout(timeout), _checked_retries(max_retries))
-        self._headers = _checked_headers(default_headers or {})
+        self.patience = Patience(
+            _checked_seconds("timeout", timeout),
+            _checked_retries(max_retries),
+            stall_timeout=_checked_seconds("stall_timeout", stall_timeout),
+        )
+        self._headers = _with_ours(_checked_headers(default_headers or {}))
 
     def url(self, request: HttpRequest) -> str:
         """The whole address of a request."""
@@ -49,10 +55,8 @@ class Settings:
 
     def headers(self, request: HttpRequest) -> dict[str, str]:
         """The headers of a request, all but the key."""
-        headers = {"User-Agent": user_agent(), **self._headers}
-        headers["Accept"] = (
-            "text/event-stream, application/json" if request.stream else "application/json"
-        )
+        accepted = "text/event-stream, application/json" if request.stream else "application/json"
+        headers = {**self._headers, "Accept": accepted}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
         return headers
@@ -115,13 +119,20 @@ def user_agent() -> str:
         return "stewrd-integrations/0"
 
 
-def _checked_timeout(seconds: float | None) -> float | None:
+def _with_ours(headers: Mapping[str, str]) -> dict[str, str]:
+    """The user's headers, and ours where they say nothing else."""
+    ours = {"User-Agent": user_agent(), "Accept-Encoding": ", ".join(PACKINGS)}
+    named = {name.lower() for name in headers}
+    return {**{name: ours[name] for name in ours if name.lower() not in named}, **headers}
+
+
+def _checked_seconds(option: str, seconds: float | None) -> float | None:
     if seconds is None:
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ConfigurationError("timeout must be a number of seconds, or None for no limit.")
+        raise ConfigurationError(f"{option} must be a number of seconds, or None for no limit.")
     if not math.isfinite(seconds) or seconds <= 0:
-        raise ConfigurationError(f"timeout must be more than 0 seconds, not {seconds}.")
+        raise ConfigurationError(f"{option} must be more than 0 seconds, not {seconds}.")
     return float(seconds)
 
 

@@ -1,7 +1,8 @@
 """A parser of server-sent events: bytes in, (event, data) pairs out.
 
-Our own, because it has to be strict: UTF-8 only, a limit on an event's size, and only the three
-line ends of the format (text methods also split on U+2028, which answers may contain).
+Our own, because it has to be strict: UTF-8 only, limits on all that a hostile or broken server
+could send without an end, and only the three line ends of the format (text methods also split on
+U+2028, which answers may contain).
 """
 
 from __future__ import annotations
@@ -11,7 +12,19 @@ from collections.abc import Iterator
 from ..errors import MalformedResponseError
 
 MAX_EVENT = 1024 * 1024
-"""Bytes that one event may have."""
+"""Bytes that one event may have, a line of it included."""
+
+MAX_IDLE = 4 * 1024 * 1024
+"""Bytes of comments, empty lines and unknown fields that may come between two events."""
+
+LINE = 16
+"""Bytes for which the end of such a line counts: to read a line takes time, however short."""
+
+MAX_STREAM = 64 * 2**20
+"""Bytes that a stream may have, unpacked: as many as any other answer."""
+
+SLICE = 2**16
+"""Bytes that are split into lines at once, as each line costs many times its bytes."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -24,6 +37,8 @@ class EventParser:
         self._event = ""
         self._data: list[str] = []
         self._size = 0
+        self._idle = 0
+        self._total = 0
         self._after_cr = False
         self._at_start = True
 
@@ -31,17 +46,22 @@ class EventParser:
         """The events that this chunk completes.
 
         Raises:
-            MalformedResponseError: The stream is not UTF-8, or an event is too large.
+            MalformedResponseError: The stream is not UTF-8, or something of it is too large.
         """
-        if not chunk:
-            return
-        if self._after_cr and chunk.startswith(b"\n"):
-            chunk = chunk[1:]
-        self._after_cr = chunk.endswith(b"\r")
-        for piece in chunk.splitlines(keepends=True):
+        self._total += len(chunk)
+        if self._total > MAX_STREAM:
+            raise _over("The stream", MAX_STREAM)
+        for start in range(0, len(chunk), SLICE):
+            yield from self._split(chunk[start : start + SLICE])
+
+    def _split(self, part: bytes) -> Iterator[tuple[str, str]]:
+        if self._after_cr and part.startswith(b"\n"):
+            part = part[1:]
+        self._after_cr = part.endswith(b"\r")
+        for piece in part.splitlines(keepends=True):
             self._line += piece
             if self._size + len(self._line) > MAX_EVENT:
-                raise MalformedResponseError(f"An event of the stream is over {MAX_EVENT} bytes.")
+                raise _over("An event of the stream", MAX_EVENT)
             if piece.endswith((b"\n", b"\r")):
                 yield from self._end_line()
 
@@ -52,7 +72,7 @@ class EventParser:
         """
         line = _text(bytes(self._line))
         if line:
-            self._take(line, len(line))
+            self._take(line, 0)
         return self._event, "\n".join(self._data)
 
     def _end_line(self) -> Iterator[tuple[str, str]]:
@@ -72,14 +92,28 @@ class EventParser:
         if name == "data":
             self._data.append(value)
             self._size += size
-        elif name == "event":
-            self._event = value
+        else:
+            self._pass(size)
+            if name == "event":
+                self._event = value
 
     def _dispatch(self) -> Iterator[tuple[str, str]]:
         event, data = self._event, "\n".join(self._data)
+        if not data:
+            self._pass(self._size)
         self._event, self._data, self._size = "", [], 0
         if data:
+            self._idle = 0
             yield event or "message", data
+
+    def _pass(self, size: int) -> None:
+        self._idle += size + LINE
+        if self._idle > MAX_IDLE:
+            raise _over("What came between two events of the stream", MAX_IDLE)
+
+
+def _over(what: str, limit: int) -> MalformedResponseError:
+    return MalformedResponseError(f"{what} is over {limit} bytes.")
 
 
 def _decoded(line: bytes) -> str:

@@ -8,6 +8,7 @@ the key above all, goes with each request.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import ssl
 import sys
@@ -31,15 +32,15 @@ from ..errors import (
 )
 from .calls import Exchange
 from .credentials import ApiKey
-from .requests import HttpRequest
-from .responses import Answer, clean
+from .requests import HttpRequest, Kind
+from .responses import BARE, Answer, clean
 from .settings import Settings
+from .veils import Veil
 
 CONNECT = 5.0
 WRITE = 30.0
 POOL = 5.0
 READ = 300.0
-READ_STREAM = 120.0
 
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -58,10 +59,15 @@ class KeyAuth(httpx.Auth):
 
     def __init__(self, key: ApiKey) -> None:
         self._key = key
+        self.veil = BARE
+        """Hides the key that the request has; a callable may give another one the next time."""
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Called by httpx for every request."""
-        request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        key = self._key.reveal()
+        self.veil = Veil(key)
+        request.headers["Authorization"] = f"Bearer {key}"
+        del key
         yield request
 
 
@@ -79,22 +85,38 @@ def build(
             connect=cap(CONNECT),
             write=cap(WRITE),
             pool=cap(POOL),
-            read=cap(READ_STREAM if request.stream else READ),
+            read=_longest_read(settings, step),
         ),
     )
+
+
+def _longest_read(settings: Settings, step: Exchange) -> float | None:
+    """Seconds that the next bytes are waited for, the first ones too; None is for ever."""
+    if not step.request.stream:
+        return step.deadline.cap(READ)
+    stall = settings.patience.stall_timeout
+    seconds = step.deadline.cap(math.inf if stall is None else stall)
+    return None if math.isinf(seconds) else seconds
+
+
+def answer_of(kind: Kind, response: httpx.Response, veil: Veil) -> Answer[httpx.Response]:
+    """The answer of a response, its body unread."""
+    return Answer(kind, response.status_code, dict(response.headers), live=response, veil=veil)
 
 
 # What went wrong
 
 
-def failed_to_send(error: Exception, request: HttpRequest, base_url: str) -> StewrdError:
+def failed_to_send(
+    error: Exception, request: HttpRequest, base_url: str, veil: Veil
+) -> StewrdError:
     """The error for an exchange that ended before an answer began.
 
     It does not hold httpx's exception, whose request and arguments may hold the key.
     """
     name = type(error).__name__
     if isinstance(error, _NEVER_SENT):
-        why = clean(str(error))
+        why = clean(str(error), veil)
         return NeverSentError(f"No connection to {base_url} ({name}{f': {why}' if why else ''}).")
     if isinstance(error, _UNBUILDABLE):
         return ConfigurationError(
@@ -127,11 +149,11 @@ def failed_to_read(
 def broken_stream(error: Exception, answer: Answer[httpx.Response]) -> StewrdError:
     """The error for an event stream that broke off after its head."""
     name = type(error).__name__
-    request_id = clean(answer.headers.get("x-request-id"))
+    request_id = clean(answer.headers.get("x-request-id"), answer.veil)
     kind: type[UnknownOutcomeError] = InterruptedStreamError
     message = f"The stream broke off ({name})."
     if isinstance(error, httpx.TimeoutException):
-        kind, message = TimedOutError, f"The stream fell silent ({name})."
+        kind, message = TimedOutError, f"The stream fell silent ({name}): see stall_timeout."
     elif isinstance(error, httpx.DecodingError):
         kind, message = MalformedResponseError, f"The stream can't be decoded ({name})."
     return kind(message, charged="likely", status=answer.status, request_id=request_id)

@@ -97,6 +97,11 @@ class RedisStore:
                 "A store with an encryption key can't be pickled: the key would lie in the pickle.",
                 advice="Open the store anew where it is needed, with open_store().",
             )
+        if self._connections.has_password:
+            raise ConfigurationError(
+                "A store whose URL holds a password can't be pickled: it would lie in the pickle.",
+                advice="Open the store anew where it is needed, with open_store().",
+            )
         return _rebuilt, self._settings
 
     def __copy__(self) -> RedisStore:

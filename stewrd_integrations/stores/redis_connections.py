@@ -99,6 +99,11 @@ class Connections:
         address = f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         return f"{options.get('path', address)!r}, db={options.get('db', 0)}"
 
+    @property
+    def has_password(self) -> bool:
+        """Whether the address holds one, be it the user's or that of a file of keys."""
+        return any(value for name, value in self._options.items() if "password" in name)
+
     def run(self, request: Request) -> list[Any]:
         """What a script answers.
 
@@ -228,10 +233,27 @@ class _Loop:
         if not self._places.locked():
             await self._places.acquire()
             return
+        # Not `asyncio.wait_for`: before Python 3.12 that swallows a cancellation that comes just
+        # as a place is free, and whoever cancelled would wait for ever.
+        waiting = asyncio.ensure_future(self._places.acquire())
         try:
-            await asyncio.wait_for(self._places.acquire(), self._patience)
-        except asyncio.TimeoutError:
-            raise StoreError("All connections to Redis were in use for too long.") from None
+            await asyncio.wait({waiting}, timeout=self._patience)
+        except asyncio.CancelledError:
+            self._leave(waiting)
+            raise
+        if not waiting.done():
+            self._leave(waiting)
+            raise StoreError("All connections to Redis were in use for too long.")
+
+    def _leave(self, waiting: asyncio.Task[Any]) -> None:
+        """Wait no more for a place, and give it back if it is had at this very moment."""
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled():
+                self._places.release()
+
+        waiting.cancel()
+        waiting.add_done_callback(ended)
 
     async def _once(self, words: tuple[Word, ...]) -> Any:
         # A connection that was closed can be opened again, and has its TLS context already.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -113,6 +114,14 @@ def test_rate_limited_is_repeated_twice(raw_server: RawServer, way: Way, refusal
     assert way.go(raw_server.url).message == "Hello."
     assert len(raw_server.requests) == 3
     assert len({(r.path, r.body) for r in raw_server.requests}) == 1
+
+
+def test_a_retry_waits_as_long_as_the_server_asks(raw_server: RawServer, way: Way) -> None:
+    raw_server.script(answer(429, HTML, retry_after="0.25"), good(way))
+    began = time.monotonic()
+    assert way.go(raw_server.url).message == "Hello."
+    assert time.monotonic() - began >= 0.25
+    assert len(raw_server.requests) == 2
 
 
 def test_rate_limited_is_raised_in_the_end(raw_server: RawServer, way: Way) -> None:

@@ -100,6 +100,13 @@ def test_what_is_refused(request_: AgentRequest, words: str) -> None:
     assert not caught.value.sent
 
 
+def test_what_just_fits_is_sent() -> None:
+    tools = tuple(Tool(f"t{i:02}".ljust(64, "a"), "x" * 1024, SCHEMA) for i in range(20))
+    assert len(body(post_message(AgentRequest("hi", tools=tools)))["tools"]) == 20
+    output = ToolOutput("c", "é" * 50_000)  # 100,000 bytes
+    assert len(body(post_tool_outputs("r1", [output]))["tool_outputs"]) == 1
+
+
 def test_tools_cannot_be_streamed() -> None:
     with pytest.raises(InvalidInputError, match="stream"):
         post_message(AgentRequest("hi", tools=(Tool("a", "", SCHEMA),)), stream=True)

@@ -184,7 +184,7 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
         ({"error": {"code": 7, "message": None, "request_id": "r"}}, None, "r", "HTTP 400."),
         ({"error": "broken"}, None, "h", "HTTP 400: broken."),
         ("text", None, "h", "HTTP 400."),
-        ({"message": "a\nb\x00"}, None, "h", "HTTP 400: a b\x00."),
+        ({"message": "a\nb\x00"}, None, "h", "HTTP 400: a b\ufffd."),
     ],
 )
 def test_what_an_error_says(body: Any, code: Any, request_id: str, words: str) -> None:

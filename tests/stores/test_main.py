@@ -67,6 +67,13 @@ def test_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told["notes"] == 1
 
 
+def test_more_sessions_than_the_limit_leave_none_free(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"sqlite:///{path}", "--limit", "1"]) == 0
+    assert "2 of 1 used, 0 free" in capsys.readouterr().out
+
+
 def test_another_namespace_is_empty(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"sqlite:///{path}", "--namespace", "other"]) == 0
     assert "none is taken" in capsys.readouterr().out

@@ -114,13 +114,17 @@ def test_it_tells_where_it_is_and_no_password(url: str, shown: str) -> None:
 
 
 def test_a_pickled_store_has_its_settings_but_never_a_key() -> None:
-    url = "redis://:sk-secret@localhost:1/2?socket_timeout=3"
+    url = "redis://localhost:1/2?socket_timeout=3"
     store = RedisStore(url, namespace="a", transcript_ttl=5, timeout=0.5)
     again = pickle.loads(pickle.dumps(store))  # noqa: S301 - of our own making
     assert repr(again) == repr(store)
     assert again.__reduce__() == store.__reduce__()
     with pytest.raises(ConfigurationError, match="can't be pickled"):
         pickle.dumps(RedisStore(url, encryption_key=Fernet.generate_key()))
+    for secret in ("redis://:sk-secret@localhost", "redis://localhost?password=sk-secret"):
+        with pytest.raises(ConfigurationError, match="can't be pickled") as caught:
+            pickle.dumps(RedisStore(secret))
+        assert "sk-secret" not in str(caught.value)
     assert copy.copy(store) is copy.deepcopy(store) is store
 
 

@@ -1,0 +1,1 @@
+"""What the package promises of security, each promise with its proof: see `test_lines`."""
