@@ -1,4 +1,8 @@
-"""In CI a skipped test is a failed one, unless its reason is allowed here."""
+"""In CI a skipped test is a failed one, unless its reason is allowed here.
+
+`--server=peer` lets the tests of conversations run against a second server, which was written
+from the contract alone (see `tests/peer`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,31 @@ settings.register_profile(
     "shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("shared machine")
+
+EMULATOR_ONLY = "emulator_only(reason): looks at what only the emulator has; not for --server=peer"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--server",
+        choices=("emulator", "peer"),
+        default="emulator",
+        help="the server that the tests of conversations talk to",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", EMULATOR_ONLY)
+    os.environ["SERVER_OF_THE_TESTS"] = config.getoption("--server")  # tests/servers.py reads it
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--server") == "emulator":
+        return
+    left_out = [item for item in items if item.get_closest_marker("emulator_only")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("emulator_only")]
+
 
 ALLOWED_REASONS: tuple[str, ...] = (
     "The store lives in one process only.",  # the memory store, in the published suite

@@ -20,6 +20,7 @@ from stewrd_integrations.runtime import Options, Runtime
 from stewrd_integrations.sessions import opening
 from stewrd_integrations.stores import MemoryStore
 from tests.frameworks import MODES, Loop, Mode
+from tests.servers import serve
 from tests.talks import Talk
 
 KEEP, DROP, GONE = "continued", "replayed", "recreated"
@@ -99,7 +100,7 @@ def loop() -> Iterator[Loop]:
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
     numbers = iter(range(1, 1_000))
-    with Emulator(agent=lambda context: f"answer number {next(numbers)}") as emulator:
+    with serve(agent=lambda context: f"answer number {next(numbers)}") as emulator:
         yield emulator
 
 
@@ -239,7 +240,7 @@ def test_a_server_that_is_away_for_a_while(emulator: Emulator, loop: Loop, mode:
 def test_message_51_never_happens_whatever_a_410_looks_like(
     loop: Loop, code: str | None, mode: Mode
 ) -> None:
-    with Emulator(expired_code=code, history_limit=4) as emulator:
+    with serve(expired_code=code, history_limit=4) as emulator:
         talk = Talk(model_of(emulator, loop, session_message_limit=4), "ada")
         ways = []
         for turn in range(6):

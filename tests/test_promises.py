@@ -18,6 +18,7 @@ from stewrd_integrations import drivers
 from stewrd_integrations.emulator import Context, Emulator
 from stewrd_integrations.langchain import ChatStewrd
 from tests.frameworks import FRAMEWORKS, MODES, NAMES, Loop, Mode, Talk, options
+from tests.servers import serve
 
 Maker = Callable[..., Talk]
 pytestmark = pytest.mark.parametrize("make", FRAMEWORKS, ids=NAMES)
@@ -30,7 +31,7 @@ def unique() -> Callable[[Context], str]:
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(agent=unique()) as emulator:
+    with serve(agent=unique()) as emulator:
         yield emulator
 
 
@@ -90,7 +91,7 @@ def test_a_continued_turn_sends_little_more_than_the_text(
 
 @pytest.mark.parametrize("kind", ["name", "mark", "content", "tenant"])
 def test_identical_conversations_never_meet(make: Maker, loop: Loop, kind: str) -> None:
-    with Emulator(agent=lambda context: "Yes.") as emulator:
+    with serve(agent=lambda context: "Yes.") as emulator:
         first = make(emulator, loop)
         second = type(first)(first.model, loop)  # type: ignore[arg-type]
         for number, talk in enumerate((first, second)):
@@ -335,7 +336,7 @@ def test_the_same_words_under_other_instructions(
 
 
 def test_a_guessed_name_with_a_guessed_answer(make: Maker, loop: Loop) -> None:
-    with Emulator(agent=lambda context: "Yes.") as emulator:
+    with serve(agent=lambda context: "Yes.") as emulator:
         talk = make(emulator, loop)
         talk.who = {"conversation_id": "ada"}
         talk.say("my secret is 42")

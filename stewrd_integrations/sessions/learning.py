@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import BadRequestError, EmptyAnswerError
+from ..errors import APIStatusError, BadRequestError, EmptyAnswerError
 from . import notes
 from .effects import ChangeNote, Flow, Now, ReadNote, Send, Submit
 from .exchange import cost_in_vain
@@ -24,6 +24,8 @@ UNHEARD = ("no tools", "refused")
 """Where the session has heard nothing of it."""
 
 REFUSING = (400, 422)
+NOT_OF_TOOLS = (401, 402, 404, 410, 429)
+"""Statuses that speak of the key, the balance, the session or the pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Learning(Keeping):
             return None
         if isinstance(error, BadRequestError) and error.code == "invalid_tools":
             return Why("no tools", "sessions of this project take no tools")
+        yield from self._doubt_tools(error)
         empty = isinstance(error, EmptyAnswerError)
         self.dropped = self.dropped or empty
         if not empty and getattr(error, "status", None) not in REFUSING:
@@ -73,12 +76,21 @@ class Learning(Keeping):
         yield ChangeNote(self.keys.project_note, notes.tools_doubted(now))
         return Why("no answer", "the session did not answer a turn with tools")
 
+    def _doubt_tools(self, error: BaseException) -> Flow[None]:
+        """A failure is raised, but the next turn need not meet it too if it was of the tools."""
+        if isinstance(error, APIStatusError) and error.status not in (*REFUSING, *NOT_OF_TOOLS):
+            now = yield Now()
+            yield ChangeNote(self.keys.project_note, notes.tools_failed(now))
+
     def _without_outputs(self, error: BaseException) -> Flow[Why | None]:
         """Whether an error shows that outputs can't be given to what a session asks for.
 
         Only the first outputs can show it, and only where no session is known to take any.
         """
-        if self.rounds != 1 or getattr(error, "status", None) not in (400, 404, 410):
+        if self.rounds != 1:
+            return None
+        if getattr(error, "status", None) not in (400, 404, 410):
+            yield from self._doubt_tools(error)
             return None
         now = yield Now()
         note = yield ChangeNote(self.keys.project_note, notes.tools_doubted(now))

@@ -1,12 +1,12 @@
 """Notes: what is remembered of a name, a thread or a project beside its bindings.
 
 Each function here changes one note; a store applies it atomically. Notes are plain JSON
-values and hold digests, times and counts only.
+values and hold digests, times and counts only. One that somebody else has spoilt counts as empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,94 @@ KEPT_OPENINGS = 16
 COUNTED = frozenset({"lost", "misaligned", "instructions", "stopped", "run"})
 """Why a session was opened, where it counts as churn; the others could not be helped."""
 
+LARGEST = 64
+"""Entries that a list or an object in a note may have; ours have far fewer."""
+
+LATEST = 1e11
+"""Seconds since the epoch that calendars still know; no clock is that wrong."""
+
 Change = Callable[[NoteState], NoteState]
+
+
+def sound(note: object) -> NoteState:
+    """The note, or an empty one if anything in it is of the wrong kind.
+
+    Stores outlive versions, and others may write into them: a turn must not fail for that.
+    """
+    if not isinstance(note, dict):
+        return {}
+    for name, value in note.items():
+        fits = _KINDS.get(name)
+        if fits is not None and not fits(value):
+            return {}
+    return note
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_time(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 <= value < LATEST  # type: ignore[operator]  # it is a number
+
+
+def _are(value: object, *kinds: Callable[[object], bool]) -> bool:
+    """Whether it is a list of such entries: of one kind each, or of as many as there are kinds."""
+    if not isinstance(value, list) or len(value) > LARGEST:
+        return False
+    if len(kinds) == 1:
+        return all(map(kinds[0], value))
+    return all(
+        isinstance(entry, list)
+        and len(entry) == len(kinds)
+        and all(fits(part) for fits, part in zip(kinds, entry, strict=True))
+        for entry in value
+    )
+
+
+def _is_session(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    whole = not value or value.keys() >= _SESSION.keys()
+    return whole and all(fits(value[name]) for name, fits in _SESSION.items() if value)
+
+
+def _are_times(value: object) -> bool:
+    return isinstance(value, dict) and len(value) <= LARGEST and all(map(_is_time, value.values()))
+
+
+_SESSION: Mapping[str, Callable[[object], bool]] = {
+    "id": _is_text,
+    "deadline": _is_time,
+    **dict.fromkeys(("used", "limit", "generation"), _is_count),
+}
+_KINDS: Mapping[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("call", "first"), _is_text),
+    **dict.fromkeys(("until", "forgotten", "plan", "full", "tools", "tools_ok"), _is_time),
+    **dict.fromkeys(("epoch", "generation", "doubts"), _is_count),
+    **dict.fromkeys(("dropped", FAILED), _is_flag),
+    "side": lambda value: _are(value, _is_text),
+    "answers": lambda value: _are(value, _is_text, _is_text),
+    "opened": lambda value: _are(value, _is_time, _is_text),
+    "unheard": _are_times,
+    "session": _is_session,
+}
+
+
+def _of_a_sound_note(change: Change) -> Change:
+    def changed(note: NoteState) -> NoteState:
+        return change(sound(note))
+
+    return changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +143,7 @@ class Arrival:
 def arrive(arrival: Arrival) -> Change:
     """A named call begins: learn side calls, and hold the name unless another call does."""
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         note = _learn(dict(note), arrival)
         if is_side_call(note, arrival.instructions) or _in_flight(note, arrival):
@@ -121,6 +209,7 @@ def answered(
     whose call came before the conversation was forgotten, in another ``epoch``, is not told of.
     """
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         answers = [*note.get("answers", []), [instructions, pair]]
         note = {**note, "answers": answers[-KEPT_ANSWERS:]}
@@ -135,6 +224,7 @@ def answered(
 def released(call: str, *, dropped: bool) -> Change:
     """A call ended without an answer; ``dropped`` if its session was given up."""
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         note = _released(note, call)
         if dropped:
@@ -155,6 +245,7 @@ def forgotten(now: float) -> Change:
     Counted, as the clocks of two machines do not agree.
     """
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         # Sessions opened lately hold their slots still. A call in flight loses its hold of the
         # name, and what it will keep is of the epoch before this one.
@@ -180,6 +271,7 @@ def _released(note: NoteState, call: str) -> NoteState:
 def opened(why: str, now: float) -> Change:
     """A session was opened for the conversation."""
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         lately = [*_lately(note, now), [now, why]]
         generation = note.get("generation", 0) + 1
@@ -196,6 +288,7 @@ def opened(why: str, now: float) -> Change:
 def not_opened(why: str, now: float) -> Change:
     """The session that was opened then has heard nothing, and is kept for the next call."""
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         lately = [entry for entry in note.get("opened", []) if entry != [now, why]]
         if len(lately) == len(note.get("opened", [])):
@@ -208,6 +301,7 @@ def not_opened(why: str, now: float) -> Change:
 def unheard(session: str, now: float) -> Change:
     """The first message on a new session was refused, so that it holds its slot for nothing."""
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         waiting = {**_unheard(note, now), session: now}
         return {**note, "unheard": dict(list(waiting.items())[-KEPT_OPENINGS:])}
@@ -218,6 +312,7 @@ def unheard(session: str, now: float) -> Change:
 def heard(session: str) -> Change:
     """A session whose first message had been refused has got one."""
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         waiting = {key: at for key, at in note.get("unheard", {}).items() if key != session}
         return {**note, "unheard": waiting}
@@ -227,7 +322,7 @@ def heard(session: str) -> Change:
 
 def hold_nothing(note: NoteState, now: float) -> int:
     """How many sessions hold a slot for nothing, as their first messages were refused."""
-    return len(_unheard(note, now))
+    return len(_unheard(sound(note), now))
 
 
 def _unheard(note: NoteState, now: float) -> NoteState:
@@ -252,6 +347,7 @@ def churns(note: NoteState, now: float) -> bool:
 def seen_thread(call: str) -> Change:
     """A thread's conversation begins: the first one to come is remembered."""
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         return {**note, "first": note.get("first", call)}
 
@@ -261,6 +357,7 @@ def seen_thread(call: str) -> Change:
 def refused(kind: str, until: float) -> Change:
     """The project is refused something for a while: "plan" or "full"."""
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         return {**note, kind: until}
 
@@ -269,17 +366,18 @@ def refused(kind: str, until: float) -> Change:
 
 def takes_tools(note: NoteState, now: float, lead: float = 0.0) -> bool:
     """Whether a session of the project was seen to take tools, as known ``lead`` seconds hence."""
-    return bool(note.get("tools_ok", 0.0) > now + lead)
+    return bool(sound(note).get("tools_ok", 0.0) > now + lead)
 
 
 def takes_no_tools(note: NoteState, now: float) -> bool:
     """Whether tools are kept off the sessions of the project."""
-    return bool(note.get("tools", 0.0) > now)
+    return bool(sound(note).get("tools", 0.0) > now)
 
 
 def tools_taken(now: float) -> Change:
     """A session has taken the outputs of tools: whatever was thought before was wrong."""
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         return {**_untold_of_tools(note), "tools_ok": now + TOOLS_REMEMBERED}
 
@@ -289,6 +387,7 @@ def tools_taken(now: float) -> Change:
 def tools_refused(now: float) -> Change:
     """The API has said that a session takes no tools."""
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         return {**_untold_of_tools(note), "tools": now + TOOLS_REMEMBERED}
 
@@ -302,12 +401,28 @@ def tools_doubted(now: float) -> Change:
     take tools it says nothing of them, and of several calls at once only one counts.
     """
 
+    @_of_a_sound_note
     def change(note: NoteState) -> NoteState:
         if takes_tools(note, now) or takes_no_tools(note, now):
             return note
         doubts = note.get("doubts", 0)
         until = now + (TOOLS_REMEMBERED if doubts else DOUBTED)
         return {**note, "tools": until, "doubts": doubts + 1}
+
+    return change
+
+
+def tools_failed(now: float) -> Change:
+    """A session's turn with tools failed, perhaps for these: a doubt of minutes.
+
+    It may as well have failed at something else, so it makes no later doubt any longer.
+    """
+
+    @_of_a_sound_note
+    def change(note: NoteState) -> NoteState:
+        if takes_tools(note, now) or takes_no_tools(note, now):
+            return note
+        return {**note, "tools": now + DOUBTED}
 
     return change
 

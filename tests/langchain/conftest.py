@@ -7,11 +7,12 @@ import pytest
 
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.langchain import ChatStewrd
+from tests.servers import serve
 
 
 @pytest.fixture
 def stewrd() -> Iterator[Emulator]:
-    with Emulator() as running:
+    with serve() as running:
         yield running
         assert [told for told in running.refused if told.status != 410] == []
         assert running.overlaps == []

@@ -19,6 +19,7 @@ from langchain_core.messages import (
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import InvalidInputError
 from stewrd_integrations.langchain import ChatStewrd
+from tests.servers import serve
 
 from .conftest import heard, roads
 from .entrances import (
@@ -190,7 +191,7 @@ def test_tool_messages_of_others_are_replayed(stewrd: Emulator, model: ChatStewr
 @pytest.mark.parametrize("say", DIRECT)
 @pytest.mark.parametrize("split", ["words", "characters", "whole"])
 async def test_stop(say: Say, split: Any) -> None:
-    with Emulator(token_split=split) as stewrd:
+    with serve(token_split=split) as stewrd:
         model = ChatStewrd(api_key=stewrd.api_key, base_url=stewrd.url, stop=["What"])
         assert (await say(model, "Hello")).text == "Hello! "
         answer = await say(model.bind(stop=["can I", "zzz"]), "Hello")

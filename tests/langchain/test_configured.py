@@ -21,6 +21,7 @@ from stewrd_integrations.errors import ConfigurationError, StewrdError
 from stewrd_integrations.langchain import ChatStewrd
 from stewrd_integrations.runtime import OPTION_NAMES, Options
 from stewrd_integrations.stores import MemoryStore
+from tests.servers import serve
 
 Make = Callable[..., ChatStewrd]
 KEY = "sk-stw_" + "s3cret" * 4
@@ -157,7 +158,7 @@ def test_a_malformed_key(key: str) -> None:
 
 
 async def test_errors_of_calls_do_not_show_the_key() -> None:
-    with Emulator() as stewrd:
+    with serve() as stewrd:
         model = ChatStewrd(api_key=KEY, base_url=stewrd.url)
         with pytest.raises(StewrdError) as sync:
             model.invoke("Hi")

@@ -21,6 +21,7 @@ from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import ConfigurationError, CreditLimitError
 from stewrd_integrations.langchain import ChatStewrd, StewrdTool, StewrdToolkit
 from stewrd_integrations.langchain.credits import get_credits_callback
+from tests.servers import serve
 
 from .talks import until
 from .tooling import add_numbers
@@ -28,7 +29,7 @@ from .tooling import add_numbers
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
+    with serve() as running:
         yield running
 
 
@@ -230,7 +231,7 @@ async def test_answers_of_a_cache_cost_nothing(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize("session_tools", ["empty", "refused", "accepted"])
 async def test_an_attempt_that_a_session_left_unanswered_counts(session_tools: Any) -> None:
-    with Emulator(session_tools=session_tools) as emulator:
+    with serve(session_tools=session_tools) as emulator:
         model = ChatStewrd(api_key=emulator.api_key, base_url=emulator.url)
         with get_credits_callback() as spent:
             bound = model.bind_tools([add_numbers])
@@ -247,7 +248,7 @@ async def test_an_attempt_that_a_session_left_unanswered_counts(session_tools: A
 
 
 def test_a_failure_after_a_charged_attempt_says_so() -> None:
-    with Emulator(session_tools="empty") as emulator:
+    with serve(session_tools="empty") as emulator:
         model = ChatStewrd(api_key=emulator.api_key, base_url=emulator.url)
         emulator.fail_next("error", status=402, code="insufficient_credits", on="agent")
         with get_credits_callback() as spent, pytest.raises(StewrdError) as caught:

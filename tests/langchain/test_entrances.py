@@ -157,6 +157,7 @@ def test_precedence(make: Make) -> None:
         "always",
         "7",
     ), "None takes no tenant away"
+    assert name_of(model, conversation_id=None, tenant=None) == ("made", "made", "never", "None")
     nothing = {"configurable": {"conversation_id": None, "session_id": "history", "tenant": None}}
     assert name_of(model, nothing) == ("history", "made", "never", "None")
 

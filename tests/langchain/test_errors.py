@@ -17,6 +17,7 @@ from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.langchain import ChatStewrd
 from stewrd_integrations.langchain.errors import in_both_families
 from stewrd_integrations.stores import MemoryStore
+from tests.servers import serve
 
 ROWS = [
     ({"status": 400, "code": "invalid_body"}, theirs.ModelInvalidRequestError, False),
@@ -28,6 +29,12 @@ ROWS = [
     ({"status": 500, "code": "internal_error"}, theirs.ModelAPIError, False),
     ({"status": 502, "code": "compute_error"}, theirs.ModelAPIError, True),
     ({"status": 503, "code": "service_unavailable"}, theirs.ModelAPIError, False),
+    # It will pass, and may have been charged all the same.
+    (
+        {"status": 503, "code": "service_unavailable", "retry_after": 0},
+        theirs.ModelAPIError,
+        False,
+    ),
 ]
 
 
@@ -41,7 +48,7 @@ def model(emulator: Emulator) -> ChatStewrd:
 async def test_both_families(
     fault: dict[str, object], family: type[theirs.ModelError], retryable: bool, mode: str
 ) -> None:
-    with Emulator() as emulator:
+    with serve() as emulator:
         emulator.fail_next("error", on="agent", **fault)  # type: ignore[arg-type]
         async with model(emulator) as chat:
             with pytest.raises(family) as caught:
@@ -80,7 +87,7 @@ def test_an_error_is_translated_once() -> None:
 def test_frameworks_do_not_repeat_a_turn_of_unknown_outcome(
     fault: dict[str, object], how: str
 ) -> None:
-    with Emulator() as emulator, model(emulator) as chat:
+    with serve() as emulator, model(emulator) as chat:
         emulator.fail_next(**{"on": "agent", "times": 9, **fault})  # type: ignore[arg-type]
         if how == "middleware":
             retry = ModelRetryMiddleware(max_retries=2, initial_delay=0.01, on_failure="error")

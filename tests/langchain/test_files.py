@@ -79,10 +79,11 @@ def test_text_files(given: Any, expected: File) -> None:
 def test_names_do_not_collide() -> None:
     named = block(filename="a.csv")
     hidden = block("x", "text/plain", filename=".env")
-    assert [file.name for file in files(named, named, block(), hidden, hidden)] == [
+    assert [file.name for file in files(named, named, named, block(), hidden, hidden)] == [
         "a.csv",
         "a-2.csv",
-        "file-3.csv",
+        "a-3.csv",
+        "file-4.csv",
         ".env",
         ".env-2",
     ]

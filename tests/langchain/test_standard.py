@@ -12,6 +12,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.langchain import ChatStewrd
+from tests.servers import serve
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::langchain_core._api.beta_decorator.LangChainBetaWarning",
@@ -53,7 +54,7 @@ class TestIntegration(ChatModelIntegrationTests):
 
     @pytest.fixture(autouse=True)
     def stewrd(self) -> Iterator[Emulator]:
-        with Emulator(**self.settings) as self._stewrd:
+        with serve(**self.settings) as self._stewrd:
             yield self._stewrd
             assert self._stewrd.refused == []
 

@@ -21,6 +21,7 @@ from stewrd_integrations.emulator import Call, Emulator
 from stewrd_integrations.errors import ConfigurationError, InvalidInputError, StewrdError
 from stewrd_integrations.langchain import ChatStewrd
 from stewrd_integrations.stores import MemoryStore
+from tests.servers import serve
 
 from .conftest import heard, roads
 from .talks import Tokens
@@ -171,7 +172,7 @@ def test_only_json_mode_needs_no_schema(stewrd: Emulator, model: ChatStewrd, giv
 
 async def test_without_a_schema_any_json_will_do() -> None:
     answers = iter(['{"a": [1]}', "no JSON", "[2]"])
-    with Emulator(agent=lambda context: next(answers)) as stewrd:
+    with serve(agent=lambda context: next(answers)) as stewrd:
         model = ChatStewrd(api_key=stewrd.api_key, base_url=stewrd.url)
         runs = model.with_structured_output(method="json_mode")
         assert runs.invoke("One") == {"a": [1]}
@@ -399,6 +400,18 @@ async def test_a_wrong_answer_is_shown_what_is_wrong_with_it(
     assert correction.text.endswith("again, in the right form.")
     assert second.demand == first.demand != "", "the form is asked for again"
     assert charged(stewrd) == 2 and len(tokens.ended) == 2 and tokens.failed == []
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize(("method", "stewrd"), REPAIRS, indirect=["stewrd"], ids=METHODS)
+async def test_the_second_try_has_the_options_of_the_call(
+    stewrd: Emulator, model: ChatStewrd, method: Any, colour: str
+) -> None:
+    runs = model.with_structured_output(Person, method=method)
+    own: Any = {"capabilities": ["chat"]}
+    answer = await runs.ainvoke(TEXT, **own) if colour == "async" else runs.invoke(TEXT, **own)
+    assert answer == Person(**RIGHT)
+    assert [run.capabilities for run in stewrd.runs] == [("chat",), ("chat",)]
 
 
 LOST = [(method, script(method, WRONG, {**WRONG, "age": 500}, RIGHT)) for method in METHODS]

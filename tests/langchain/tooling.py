@@ -12,6 +12,7 @@ from langchain_core.tools import tool
 
 from stewrd_integrations.emulator import Answer, Call, Context, Emulator
 from stewrd_integrations.langchain import ChatStewrd
+from tests.servers import serve
 
 Make: TypeAlias = Callable[..., ChatStewrd]
 
@@ -48,7 +49,7 @@ def emulated(request: pytest.FixtureRequest) -> Iterator[Emulator]:
     settings = dict(getattr(request, "param", {}))
     if "script" in settings:
         settings["agent"] = scripted(*settings.pop("script"))
-    with Emulator(**settings) as running:
+    with serve(**settings) as running:
         yield running
         assert [one.code for one in running.refused if one.path == "/v1/sessions"] == []
         assert running.overlaps == []

@@ -8,6 +8,7 @@ from llama_index.core.llms import ChatMessage, ChatResponse
 
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.llama_index import StewrdLLM
+from tests.servers import serve
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +19,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator() as running:
+    with serve() as running:
         yield running
 
 

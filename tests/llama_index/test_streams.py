@@ -18,6 +18,7 @@ from llama_index_instrumentation import get_dispatcher
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import InterruptedStreamError
 from stewrd_integrations.llama_index import StewrdLLM
+from tests.servers import serve
 
 from .conftest import Talk, Way, told, user
 
@@ -87,7 +88,7 @@ async def test_a_stream_that_is_left_leaves_no_session_to_continue(
 
 
 async def test_a_cancelled_task_leaves_no_session_to_continue(make: Make) -> None:
-    with Emulator(chunk_delay=0.05) as emulator:
+    with serve(chunk_delay=0.05) as emulator:
         llm = make(api_key=emulator.api_key, base_url=emulator.url)
         way = Way("astream_chat")
         task = asyncio.create_task(way.ask(llm, [user("My name is Bob.")], **NAMED))
@@ -126,7 +127,7 @@ async def test_the_call_is_checked_before_the_stream_begins(llm: StewrdLLM, way:
 
 def test_the_first_piece_comes_before_the_answer_is_complete() -> None:
     with (
-        Emulator(chunk_delay=0.05) as emulator,
+        serve(chunk_delay=0.05) as emulator,
         StewrdLLM(api_key=emulator.api_key, base_url=emulator.url) as llm,
     ):
         began = time.monotonic()

@@ -271,7 +271,7 @@ async def test_predict_and_call_of_several(stewrd: Emulator, llm: StewrdLLM, syn
 
 
 @SYNC
-@on({"agent": lambda _: Answer(calls=[Call("get_weather", {"city": "O"})] * 2)})
+@on({"agent": lambda _: Answer(calls=[Call("get_weather", {"city": city}) for city in "OP"])})
 async def test_predict_and_call_of_one_where_the_agent_calls_two(
     stewrd: Emulator, llm: StewrdLLM, sync: bool
 ) -> None:

@@ -13,6 +13,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from stewrd_integrations.emulator import Context, Emulator
 from stewrd_integrations.langchain import ChatStewrd
 from stewrd_integrations.sessions.call import GO_ON, WHY_ALONE
+from tests.servers import serve
 
 from ..conftest import heard, roads
 from ..tooling import TAKING, TOOLS, Make, add_numbers, on, said
@@ -108,7 +109,7 @@ async def test_a_choice_of_tools_is_asked_for_too(make: Make) -> None:
     def agent(context: Context) -> str:
         return context.message
 
-    with Emulator(agent=agent) as stewrd:
+    with serve(agent=agent) as stewrd:
         model = ChatStewrd(api_key=stewrd.api_key, base_url=stewrd.url)
         bound = model.bind_tools([add_numbers], tool_choice="any")
         bound.invoke([HumanMessage("Hi"), AIMessage("Hello")])

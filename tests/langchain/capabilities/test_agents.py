@@ -17,6 +17,7 @@ from stewrd_integrations.emulator import Answer, Context, Emulator, File
 from stewrd_integrations.errors import InvalidInputError, StewrdError
 from stewrd_integrations.langchain import StewrdToolkit, asave_files, save_files
 from stewrd_integrations.stores import MemoryStore
+from tests.servers import serve
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::langchain_core._api.beta_decorator.LangChainBetaWarning",
@@ -195,7 +196,7 @@ def test_files_of_an_agents_tool_can_be_saved(tmp_path: Any) -> None:
     def writes(context: Context) -> Answer:
         return Answer("Here.", files=(File("report.md", "# Lisbon"),))
 
-    with Emulator(agent=writes) as stewrd:
+    with serve(agent=writes) as stewrd:
         toolkit = StewrdToolkit(["documents"], api_key=stewrd.api_key, base_url=stewrd.url)
         model = Scripted(script=[[call("documents", "Write a report")], "Done."])
         state = create_agent(model, toolkit.get_tools()).invoke(ASKED)

@@ -10,9 +10,9 @@ from langchain_core.tools import BaseTool
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 
-from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.langchain import StewrdTool
 from stewrd_integrations.stores import MemoryStore
+from tests.servers import serve
 
 from .asking import EXAMPLE, KEY, NOWHERE
 
@@ -47,7 +47,7 @@ class TestIntegration(ToolsIntegrationTests):
 
     @pytest.fixture(autouse=True)
     def _serve(self) -> Iterator[None]:
-        with Emulator() as self._stewrd:
+        with serve() as self._stewrd:
             yield
 
     @pytest.fixture

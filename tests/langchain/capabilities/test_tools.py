@@ -17,6 +17,7 @@ from stewrd_integrations.errors import ConfigurationError
 from stewrd_integrations.langchain import StewrdTool, StewrdToolkit
 from stewrd_integrations.runtime import OPTION_NAMES
 from stewrd_integrations.types import CAPABILITIES, CREDITS
+from tests.servers import serve
 
 from ..test_configured import check_hygiene
 from .asking import EXAMPLE, KEY, NOWHERE, Ask, Make, ask, both
@@ -125,7 +126,7 @@ def answering(*files: File, text: str = "Here it is.") -> Callable[[Context], An
 
 async def test_files_come_with_the_artifact() -> None:
     files = [File("a.md", "# A"), File("b.pdf", None, "https://files.example/b?sig=x")]
-    with Emulator(agent=answering(*files)) as stewrd:
+    with serve(agent=answering(*files)) as stewrd:
         tool = StewrdTool(["documents"], api_key=stewrd.api_key, base_url=stewrd.url)
         answer = await ask(tool, "Write it")
         tool.close()
@@ -143,7 +144,7 @@ async def test_files_come_with_the_artifact() -> None:
     [((), "neither a message nor tool calls"), ((File("a", "x"),), "Files that came with it: a (")],
 )
 async def test_an_answer_without_words(files: Any, content: str) -> None:
-    with Emulator(agent=answering(*files, text=" ")) as stewrd:
+    with serve(agent=answering(*files, text=" ")) as stewrd:
         tool = StewrdTool(["chat"], api_key=stewrd.api_key, base_url=stewrd.url)
         assert content in (await ask(tool, "Hi")).content
         tool.close()

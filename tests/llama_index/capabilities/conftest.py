@@ -7,13 +7,14 @@ import pytest
 
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.llama_index.tools import StewrdToolSpec
+from tests.servers import serve
 
 from .asking import Make
 
 
 @pytest.fixture
 def stewrd() -> Iterator[Emulator]:
-    with Emulator() as running:
+    with serve() as running:
         yield running
         assert [told for told in running.refused if told.status != 410] == []
         assert running.overlaps == []

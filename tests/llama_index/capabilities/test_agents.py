@@ -31,6 +31,7 @@ from stewrd_integrations.llama_index.events import StewrdProgress
 from stewrd_integrations.llama_index.saving import save_files
 from stewrd_integrations.llama_index.tools import StewrdToolSpec
 from stewrd_integrations.stores import MemoryStore
+from tests.servers import serve
 
 from .asking import Make
 
@@ -250,7 +251,7 @@ async def test_a_model_that_calls_a_tool_by_itself(
 
 async def test_files_of_an_agents_tool_can_be_saved(tmp_path: Any) -> None:
     files = (File("report.md", "# Lisbon"),)
-    with Emulator(agent=lambda context: Answer("Here.", files=files)) as stewrd:
+    with serve(agent=lambda context: Answer("Here.", files=files)) as stewrd:
         spec = StewrdToolSpec(["documents"], api_key=stewrd.api_key, base_url=stewrd.url)
         llm = Scripted(script=[[call("documents", "Write a report")], "Done."])
         _, events = await run(FunctionAgent(llm=llm, tools=tools_of(spec)))

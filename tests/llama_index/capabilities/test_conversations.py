@@ -15,6 +15,7 @@ from stewrd_integrations.llama_index import StewrdMemory
 from stewrd_integrations.llama_index.tools import StewrdToolSpec
 from stewrd_integrations.runtime import Options
 from stewrd_integrations.stores import MemoryStore
+from tests.servers import serve
 
 from .asking import EXAMPLE, Ask, Make, aask, both, only
 
@@ -103,7 +104,7 @@ async def test_files_of_answers_are_kept(ask: Ask) -> None:
     def writes(context: Context) -> Answer:
         return Answer("Here.", files=(File("report.md", "# Lisbon"), File("empty.md", "")))
 
-    with Emulator(agent=writes) as stewrd:
+    with serve(agent=writes) as stewrd:
         here: Any = {"api_key": stewrd.api_key, "base_url": stewrd.url, "store": MemoryStore()}
         spec = StewrdToolSpec(["documents"], conversation_id="c", **here)
         await ask(only(spec), message="Write it.")

@@ -14,6 +14,7 @@ from stewrd_integrations.errors import InvalidInputError, StewrdError
 from stewrd_integrations.llama_index import StewrdLLM
 from stewrd_integrations.llama_index.saving import asave_files, save_files
 from stewrd_integrations.llama_index.tools import StewrdToolSpec
+from tests.servers import serve
 
 from .asking import Make, only
 
@@ -23,7 +24,7 @@ def writes(context: Context) -> Answer:
 
 
 async def test_files_are_saved_from_whatever_holds_them(tmp_path: Path) -> None:
-    with Emulator(agent=writes) as stewrd:
+    with serve(agent=writes) as stewrd:
         here: Any = {"api_key": stewrd.api_key, "base_url": stewrd.url}
         spec, llm = StewrdToolSpec(["documents"], **here), StewrdLLM(**here)
         output = only(spec)("Write a report")

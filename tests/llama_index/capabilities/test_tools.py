@@ -19,6 +19,7 @@ from stewrd_integrations.errors import ConfigurationError, InvalidInputError, St
 from stewrd_integrations.llama_index import StewrdLLM
 from stewrd_integrations.llama_index.tools import StewrdToolSpec
 from stewrd_integrations.types import CAPABILITIES
+from tests.servers import serve
 
 from .asking import EXAMPLE, KEY, NOWHERE, Ask, Make, ask, both, only
 
@@ -133,7 +134,7 @@ async def test_the_loop_goes_on_while_a_tool_is_at_work() -> None:
         arrived.set()
         return Answer("In time." if told.wait(10) else "The loop stood still.")
 
-    with Emulator(agent=waits) as stewrd:
+    with serve(agent=waits) as stewrd:
         spec = StewrdToolSpec(["chat"], api_key=stewrd.api_key, base_url=stewrd.url)
         asked = asyncio.create_task(only(spec).acall(message="Hello"))
         assert await asyncio.to_thread(arrived.wait, 10)
@@ -153,7 +154,7 @@ async def test_the_loop_goes_on_while_a_tool_is_at_work() -> None:
     ],
 )
 async def test_files_come_with_the_raw_output(files: Any, content: str) -> None:
-    with Emulator(agent=lambda context: Answer(" ", files=files)) as stewrd:
+    with serve(agent=lambda context: Answer(" ", files=files)) as stewrd:
         spec = StewrdToolSpec(["documents"], api_key=stewrd.api_key, base_url=stewrd.url)
         output = await ask(only(spec), message="Write it")
         await spec.aclose()

@@ -7,6 +7,7 @@ import pytest
 
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.llama_index import StewrdLLM
+from tests.servers import serve
 
 from .desk import ENGINES, Desk, Kind, agent
 
@@ -22,7 +23,7 @@ def _memories_are_collected_here() -> Iterator[None]:
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(agent=agent) as running:
+    with serve(agent=agent) as running:
         yield running
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from llama_index.core.llms import ChatMessage
 
-from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.llama_index import StewrdLLM
+from tests.servers import serve
 
 from ..conftest import Way, user
 from .desk import (
@@ -130,7 +130,7 @@ async def test_a_session_that_ends_between_turns(
 async def test_a_full_session_hands_over(
     make: Callable[..., StewrdLLM], kind: Kind, way: Way
 ) -> None:
-    with Emulator(agent=agent, history_limit=10) as emulator:
+    with serve(agent=agent, history_limit=10) as emulator:
         address = {"api_key": emulator.api_key, "base_url": emulator.url}
         desk = Desk(emulator, make, options={"session_message_limit": 10, **address})
         engine = desk.engine(kind)

@@ -15,8 +15,9 @@ from llama_index.core.response_synthesizers import ResponseMode, get_response_sy
 from llama_index.core.selectors import LLMSingleSelector
 from llama_index.core.tools import QueryEngineTool
 
-from stewrd_integrations.emulator import Answer, Context, Emulator
+from stewrd_integrations.emulator import Answer, Context
 from stewrd_integrations.llama_index import StewrdLLM
+from tests.servers import serve
 
 from ..conftest import Way
 from .desk import SIMPLE, TRACKING, Desk, Facts, Kind, agent, ask
@@ -73,7 +74,7 @@ def choosing(context: Context) -> str | Answer:
 
 
 async def test_routers_and_sub_questions_take_no_slot(make: Callable[..., StewrdLLM]) -> None:
-    with Emulator(agent=choosing) as emulator:
+    with serve(agent=choosing) as emulator:
         address = {"api_key": emulator.api_key, "base_url": emulator.url}
         desk = Desk(emulator, make, options=address)
         tools = [

@@ -8,6 +8,7 @@ import pytest
 
 from stewrd_integrations.emulator import Answer, Context, Emulator
 from stewrd_integrations.llama_index import StewrdLLM
+from tests.servers import serve
 
 from ..conftest import Way
 from .desk import CONDENSE_PLUS, CONTEXT, Desk, Facts, Kind, agent, ask
@@ -29,7 +30,7 @@ def refiner(context: Context) -> str | Answer:
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(agent=refiner) as running:
+    with serve(agent=refiner) as running:
         yield running
 
 

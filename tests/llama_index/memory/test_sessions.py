@@ -16,6 +16,7 @@ from stewrd_integrations.emulator import Answer, Context, Emulator
 from stewrd_integrations.emulator.builtin import default_agent
 from stewrd_integrations.llama_index import StewrdLLM, StewrdMemory
 from stewrd_integrations.stores import MemoryStore
+from tests.servers import serve
 
 from ..conftest import Way, sent, told, user
 from .talking import TEXTS, Calls, Make, Memories, answer, say, texts
@@ -203,7 +204,7 @@ def slow() -> Slow:
 
 @pytest.fixture
 def emulator(slow: Slow) -> Iterator[Emulator]:
-    with Emulator(agent=slow) as running:
+    with serve(agent=slow) as running:
         yield running
 
 
