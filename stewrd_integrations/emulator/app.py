@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from email.utils import formatdate
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -82,6 +83,7 @@ class _Delivered(HttpResponse):
 
 def _head(response: Response) -> dict[str, object]:
     headers = [(name.encode(), value.encode()) for name, value in response.headers]
+    headers.append((b"date", formatdate(usegmt=True).encode()))
     return {
         "type": "http.response.start",
         "status": response.status,

@@ -309,6 +309,7 @@ class _Server(uvicorn.Server):
             # Rewritten addresses would not be those of the connections.
             proxy_headers=False,
             server_header=False,
+            date_header=False,  # it would stand still between two ticks: the app tells the time
             timeout_keep_alive=600,
         )
         super().__init__(config)

@@ -1,4 +1,8 @@
-"""Conformance suites for your own backends: subclass one in a test file of yours."""
+"""For your tests: the emulator as a fixture, and conformance suites for backends of yours.
+
+The fixture `stewrd_emulator` is there once the package is installed; a suite is to be subclassed
+in a test file.
+"""
 
 try:
     import pytest
@@ -25,7 +29,7 @@ pytest.register_assert_rewrite(
 from .stores import StoreSuite  # noqa: E402 - see above
 from .transcripts import TranscriptSuite  # noqa: E402 - see above
 
-__all__ = ["HistorySuite", "StoreSuite", "TranscriptSuite"]
+__all__ = ["HistorySuite", "StewrdEmulator", "StoreSuite", "TranscriptSuite"]
 
 
 def __getattr__(name: str) -> object:
@@ -33,4 +37,8 @@ def __getattr__(name: str) -> object:
         from .histories import HistorySuite  # noqa: PLC0415 - it needs langchain-core
 
         return HistorySuite
+    if name == "StewrdEmulator":
+        from .emulated import StewrdEmulator  # noqa: PLC0415 - it needs the emulator's extra
+
+        return StewrdEmulator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

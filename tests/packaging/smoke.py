@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKS = ROOT / "tests" / "packaging" / "smoke_checks.py"
+PLUGIN = "pytest_stewrd.py"
 EXTRAS = ("", "langchain", "llama-index", "redis", "encryption", "emulator")
 
 
@@ -35,12 +36,14 @@ def check_contents(wheel: Path) -> None:
     """The wheel holds the package, whole, and nothing else."""
     packed = set(zipfile.ZipFile(wheel).namelist())
     sources = {path.relative_to(ROOT) for path in (ROOT / "stewrd_integrations").rglob("*.py")}
-    missing = {path.as_posix() for path in sources} | {"stewrd_integrations/py.typed"}
+    missing = {path.as_posix() for path in sources}
+    missing |= {"stewrd_integrations/py.typed", PLUGIN}
     missing -= packed
     strange = {
         name
         for name in packed
         if not name.startswith("stewrd_integrations-")
+        and name != PLUGIN
         and not (name.startswith("stewrd_integrations/") and name.endswith((".py", "py.typed")))
     }
     if missing or strange:

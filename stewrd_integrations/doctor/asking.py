@@ -1,0 +1,119 @@
+"""One request to the API, with all that its answer shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ..api.credentials import ApiKey
+from ..api.settings import user_agent
+from ..api.transport import TRANSPORT_ERRORS, KeyAuth, shared_client
+
+LONGEST = 2**20
+"""Bytes of an answer that are read."""
+
+_CODE = re.compile(r"[a-z_]{1,40}")
+
+
+class Unreached(Exception):
+    """No answer came.
+
+    Attributes:
+        kind: The name of what went wrong; nothing else is told, as it might hold the key.
+        certificate: Whether the server's certificate was not trusted.
+        late: Whether the time was up.
+        proxy: Whether it was a proxy that refused, and ``password`` that it asks for one.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self.kind = type(error).__name__
+        super().__init__(self.kind)
+        self.certificate = "CERTIFICATE_VERIFY_FAILED" in str(error)
+        self.late = "Timeout" in self.kind
+        self.proxy = self.kind == "ProxyError"
+        self.password = self.proxy and "407" in str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said; ``seconds`` it took, ``came`` is when (since the epoch)."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    seconds: float
+    came: float
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Its JSON object, empty if it is none."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def code(self) -> str:
+        """The API's error code, "" if there is none that looks like one."""
+        inner = self.data.get("error")
+        code = (inner if isinstance(inner, dict) else self.data).get("code")
+        return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+
+    @property
+    def told(self) -> str:
+        """Its status and code. Not its message: it might repeat the key."""
+        return f"HTTP {self.status}{f' {self.code}' if self.code else ''}"
+
+
+class Line:
+    """Asks the API with a key.
+
+    Args:
+        base_url: Its address.
+        key: The key; no frame of ours holds it in a form that shows it.
+        seconds: How long an answer may take.
+    """
+
+    def __init__(self, base_url: str, key: ApiKey, seconds: float) -> None:
+        self._base_url = base_url
+        self._key = key
+        self.seconds = seconds
+
+    def ask(self, path: str, body: dict[str, Any] | None, *, seconds: float = 0) -> Answer:
+        """Send one POST.
+
+        Raises:
+            Unreached: No answer came.
+        """
+        http, began = shared_client().lease(self), time.monotonic()
+        end = began + (seconds or self.seconds)
+        try:
+            request = http.build_request(
+                "POST",
+                self._base_url + path,
+                content=b"" if body is None else json.dumps(body).encode(),
+                headers={"User-Agent": user_agent(), "Content-Type": "application/json"},
+                timeout=seconds or self.seconds,
+            )
+            auth = KeyAuth(self._key)
+            response = http.send(request, auth=auth, stream=True, follow_redirects=False)
+            came, said = time.time(), bytearray()
+            try:
+                for chunk in response.iter_bytes():
+                    said += chunk
+                    if len(said) > LONGEST or time.monotonic() > end:
+                        break
+            finally:
+                response.close()
+        except TRANSPORT_ERRORS as error:
+            raise Unreached(error) from None
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, bytes(said), time.monotonic() - began, came)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        shared_client().release(self)
