@@ -10,11 +10,15 @@ BIN := $(VENV)/bin
 SCRIPTS := $(wildcard examples/*.py benchmarks/*.py)
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 COVERAGE :=
+CONVERSATIONS := tests/test_failure_table.py \
+  $(addprefix tests/langchain/,test_chat_models.py test_tool_outputs.py agents/test_turns.py) \
+  $(addprefix tests/llama_index/,test_llm.py test_tool_outputs.py agents/test_turns.py \
+    agents/test_ends.py memory/test_memory.py engines/test_sessions.py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint smoke docs format soak bench mutants cassettes live \
+.PHONY: help demo test check peer lint smoke docs format soak bench mutants cassettes live \
   constraints clean
 
 help: ## List the commands
@@ -28,8 +32,10 @@ test: $(VENV)/.dev ## Run the tests
 
 check: lint ## Everything that must pass: format, lint, types, layers, tests with coverage, the wheel
 	@$(MAKE) --no-print-directory test COVERAGE="--cov --cov-report=term"
-	@$(MAKE) --no-print-directory smoke
-	@$(MAKE) --no-print-directory docs
+	@$(MAKE) --no-print-directory peer smoke docs
+
+peer: $(VENV)/.dev ## Run the conversation suite on the second server, of another make
+	@$(BIN)/python -m pytest -n $(WORKERS) --server=peer $(CONVERSATIONS) $(ARGS)
 
 lint: $(VENV)/.dev ## Check format, lint, types and layers
 	$(BIN)/ruff format --check .

@@ -40,6 +40,7 @@ class ToolOptions(TypedDict, total=False):
     replay_budget: int
     retry_on_compute_error: bool
     timeout: float | None
+    stall_timeout: float | None
     max_retries: int
     http_client: Any
     http_async_client: Any

@@ -10,7 +10,7 @@ from typing import Any, cast
 from .drivers import Surroundings, adrive, drive
 from .errors import ConfigurationError, InvalidInputError
 from .runtime import Options, Runtime, checked_who
-from .sessions import forgetting
+from .sessions import forgetting, notes
 from .sessions.call import Outcome
 from .sessions.digest import Digester
 from .sessions.effects import Flow
@@ -119,7 +119,7 @@ class Conversation:
         return self._info(await self._store.anote(self._keys().note))
 
     def _info(self, note: Mapping[str, Any]) -> SessionInfo | None:
-        facts = note.get("session") or {}
+        facts = notes.sound(note).get("session") or {}
         if not facts or facts["deadline"] <= self._clock():
             return None
         return SessionInfo(

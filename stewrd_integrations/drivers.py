@@ -12,8 +12,9 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from .api import AsyncStewrdClient, StewrdClient
@@ -191,7 +192,11 @@ class _Hands:
             self._stream.close()
 
     def perform(self, effect: Effect) -> Any:
+        if type(effect) in _ASKED_OF_STORE:
+            return self._ask_store(effect)
         match effect:
+            case Receive():  # first, as it comes a thousand times in a stream
+                return self._receive()
             case Now():
                 return self._around.clock()
             case Sleep(seconds):
@@ -211,10 +216,8 @@ class _Hands:
                 )
             case Send(request, session_id, stream):
                 return self._send(request, session_id, stream)
-            case Receive():
-                return self._receive()
             case _:
-                return self._ask_store(effect)
+                raise AssertionError(f"nobody performs {effect!r}")
 
     def _send(self, request: AgentRequest, session_id: str | None, stream: bool) -> Reply | None:
         self._spending = self._around.budget.reserve(request)
@@ -235,33 +238,25 @@ class _Hands:
             return event
 
     def _ask_store(self, effect: Effect) -> Any:
-        method, arguments = _request_of(effect)
+        method, arguments_of = _ASKED_OF_STORE[type(effect)]
         if self._store_failures >= STORE_CHANCES:
             return _nothing(effect)
         try:
-            return getattr(self._around.store, method)(*arguments)
+            return getattr(self._around.store, method)(*arguments_of(effect))
         except Exception as error:
             self._store_failures += 1
             return self._around.store_failed(error, _nothing(effect), sent=self._sent)
 
 
-def _request_of(effect: Effect) -> tuple[str, tuple[Any, ...]]:
-    """The store's method for an effect, and its arguments."""
-    match effect:
-        case Take(keys, unique):
-            return "take", (keys, unique)
-        case Put(binding, ttl):
-            return "put", (binding, ttl)
-        case Occupy(pool, slot, limit, ttl):
-            return "occupy", (pool, slot, limit, ttl)
-        case Vacate(pool, slot):
-            return "vacate", (pool, slot)
-        case ReadNote(key):
-            return "note", (key,)
-        case ChangeNote(key, change):
-            return "note", (key, change)
-        case _:
-            raise AssertionError(f"nobody performs {effect!r}")
+_ASKED_OF_STORE: Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
+    Take: ("take", attrgetter("keys", "unique")),
+    Put: ("put", attrgetter("binding", "ttl")),
+    Occupy: ("occupy", attrgetter("pool", "slot", "limit", "ttl")),
+    Vacate: ("vacate", attrgetter("pool", "slot")),
+    ReadNote: ("note", lambda effect: (effect.key,)),
+    ChangeNote: ("note", attrgetter("key", "change")),
+}
+"""The store's method for an effect, and its arguments."""
 
 
 async def adrive(
@@ -336,7 +331,11 @@ class _AsyncHands:
             await self._stream.aclose()
 
     async def perform(self, effect: Effect) -> Any:
+        if type(effect) in _ASKED_OF_STORE:
+            return await self._ask_store(effect)
         match effect:
+            case Receive():  # first, as it comes a thousand times in a stream
+                return await self._receive()
             case Now():
                 return self._around.clock()
             case Sleep(seconds):
@@ -357,10 +356,8 @@ class _AsyncHands:
                 )
             case Send(request, session_id, stream):
                 return await self._send(request, session_id, stream)
-            case Receive():
-                return await self._receive()
             case _:
-                return await self._ask_store(effect)
+                raise AssertionError(f"nobody performs {effect!r}")
 
     async def _send(
         self, request: AgentRequest, session_id: str | None, stream: bool
@@ -383,11 +380,11 @@ class _AsyncHands:
             return event
 
     async def _ask_store(self, effect: Effect) -> Any:
-        method, arguments = _request_of(effect)
+        method, arguments_of = _ASKED_OF_STORE[type(effect)]
         if self._store_failures >= STORE_CHANCES:
             return _nothing(effect)
         try:
-            return await getattr(self._around.store, f"a{method}")(*arguments)
+            return await getattr(self._around.store, f"a{method}")(*arguments_of(effect))
         except Exception as error:
             self._store_failures += 1
             return self._around.store_failed(error, _nothing(effect), sent=self._sent)

@@ -17,6 +17,7 @@ from hmac import compare_digest
 from typing import Any, Literal, get_args
 
 from .api import AsyncStewrdClient, StewrdClient
+from .api.calls import STALL
 from .api.credentials import ApiKey, KeySource
 from .api.requests import check_tools
 from .budget import Budget
@@ -41,6 +42,7 @@ from .sessions.forgetting import at_rest, seal
 from .sessions.tools import legal_tools, own_names
 from .sessions.turn import turn
 from .stores import Store, open_store
+from .turn_log import watched
 from .types import CAPABILITIES, Event, File, Message, Tool
 
 LONGEST = 3_600.0
@@ -57,7 +59,7 @@ class Options:
     conversation_id: str | None = None
     tenant: str | None = None
     sessions: SessionsPolicy = "auto"
-    store: Store | str | None = None
+    store: Store | str | None = field(default=None, repr=False)  # a URL may hold a password
     match_by_content: bool = True
     on_trim: Literal["continue", "replay"] = "continue"
     on_instructions_change: Literal["continue", "replay"] = "continue"
@@ -72,14 +74,16 @@ class Options:
     retry_on_compute_error: bool = False
     tool_reserve: int = 6
     timeout: float | None = 600.0
+    stall_timeout: float | None = STALL
     max_retries: int = 2
     http_client: Any = None
     http_async_client: Any = None
-    default_headers: Mapping[str, str] | None = None
+    default_headers: Mapping[str, str] | None = field(default=None, repr=False)
     clock: Callable[[], float] = time.time
 
 
 OPTION_NAMES = tuple(one.name for one in fields(Options) if one.name != "clock")
+_SESSIONS = get_args(SessionsPolicy)
 _POLICY_NAMES = tuple(one.name for one in fields(Policy))
 PER_CALL = ("capabilities", "conversation_id", "tenant", "sessions")
 """Options that a call may set for itself."""
@@ -175,7 +179,7 @@ class Runtime:
         return self._async_client
 
     def _shared(self) -> dict[str, Any]:
-        names = ("base_url", "timeout", "max_retries", "default_headers")
+        names = ("base_url", "timeout", "stall_timeout", "max_retries", "default_headers")
         return {"api_key": self._key} | {name: getattr(self._options, name) for name in names}
 
     def call(
@@ -235,7 +239,7 @@ class Runtime:
 
     def stream(self, call: Call) -> Generator[Event | Outcome, None, None]:
         """Answer a call with events as they come; the outcome is the last item."""
-        flow, around = self._turn(call)
+        flow, around = self._turn(call, logged=True)
         return drive(flow, self.client, around)
 
     async def aanswer(self, call: Call) -> Outcome:
@@ -245,7 +249,7 @@ class Runtime:
 
     def astream(self, call: Call) -> AsyncGenerator[Event | Outcome, None]:
         """Answer a call on the event loop with events as they come."""
-        flow, around = self._turn(call)
+        flow, around = self._turn(call, logged=True)
         return adrive(flow, self.async_client, around)
 
     def explain(self, call: Call) -> Explanation:
@@ -272,7 +276,7 @@ class Runtime:
         true = seal(at_rest(Digester(secret), project, name, tenant))
         return compare_digest(true.encode(), told.encode("utf-8", "surrogatepass"))
 
-    def _turn(self, call: Call) -> tuple[Flow[Outcome], Surroundings]:
+    def _turn(self, call: Call, *, logged: bool = False) -> tuple[Flow[Outcome], Surroundings]:
         project, secret = self.client.identity()
         recap = self._policy.recap
         around = Surroundings(
@@ -283,7 +287,11 @@ class Runtime:
             clock=self._options.clock,
             budget=self.budget,
         )
-        return turn(call, self._policy, Digester(secret), project), around
+        digester = Digester(secret)
+        flow = turn(call, self._policy, digester, project)
+        if logged:
+            flow = watched(flow, call, digester, self._policy.session_message_limit)
+        return flow, around
 
     def close(self) -> None:
         """Give the sync client's connections back."""
@@ -323,7 +331,12 @@ def _metadata(outcome: Outcome) -> dict[str, Any]:
         "messages_used": decision.messages_used,
         "capabilities_used": list(reply.capabilities_used),
         "files": [asdict(file) for file in reply.files],
-        "usage": asdict(usage),
+        "usage": {
+            "credits": usage.credits,
+            "credits_remaining": usage.credits_remaining,
+            "tokens": usage.tokens,
+            "estimated": usage.estimated,
+        },
         "duration_ms": reply.duration_ms,
     }
 
@@ -372,7 +385,7 @@ def checked_who(given: Mapping[str, Any]) -> dict[str, Any]:
             case "capabilities":
                 who["capabilities"] = _capabilities(value)
             case "sessions":
-                if value not in get_args(SessionsPolicy):
+                if value not in _SESSIONS:
                     raise InvalidInputError(
                         f"sessions={value!r} is unknown.", advice='Use "auto", "always" or "never".'
                     )

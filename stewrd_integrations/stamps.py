@@ -35,7 +35,10 @@ class Stamp:
 
 def read(extra: Mapping[str, Any]) -> Stamp | None:
     """The stamp in a message's ``additional_kwargs``, true or not."""
-    match _ours(extra).get(PLACE):
+    told = _ours(extra).get(PLACE) if extra else None
+    match told:
+        case None:
+            return None  # most messages of most lists: quickly over
         case {"name": str(name), "tenant": None | str() as tenant, "seal": str(seal)}:
             return Stamp(name, tenant, seal)
         case _:

@@ -148,6 +148,7 @@ def named(*names: str) -> list[str]:
 
 def test_files_get_names_that_tell_them_apart() -> None:
     assert named("a.csv", "a.csv", "a-2.csv", "a") == ["a.csv", "a-2.csv", "a-2-2.csv", "a"]
+    assert named("a.csv", "a.csv", "a.csv") == ["a.csv", "a-2.csv", "a-3.csv"]
     assert named(".env", ".env", "b", "b") == [".env", ".env-2", "b", "b-2"]
     assert named("a", " ", "file-2.txt") == ["a", "file-2.txt", "file-2-2.txt"]
 

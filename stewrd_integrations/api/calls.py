@@ -93,6 +93,8 @@ class Silence:
 
 def _is_comment(chunk: bytes) -> bool:
     """Whether there is nothing but comments, as servers send them to keep a connection open."""
+    if chunk[:1] not in b":\r\n":  # nor is it empty: most chunks begin with a field
+        return False
     return all(not line or line.startswith(b":") for line in chunk.splitlines())
 
 

@@ -98,12 +98,15 @@ KeySource: TypeAlias = str | Secret | Callable[[], str | Secret] | ApiKey | None
 
 
 def _remember(source: str | Secret | None) -> Callable[[], object]:
-    value = os.environ.get("STEWRD_API_KEY") if source is None else source
+    value = _plain(os.environ.get("STEWRD_API_KEY") if source is None else source)
     return lambda: value
 
 
 def _plain(value: object) -> str | None:
-    text = value.get_secret_value() if isinstance(value, Secret) else value
+    # Text first: to ask whether something is of a protocol takes as long as half a request.
+    if isinstance(value, str):
+        return value.strip()
+    text = value.get_secret_value() if isinstance(value, Secret) else None
     return text.strip() if isinstance(text, str) else None
 
 

@@ -59,11 +59,16 @@ class EventParser:
             part = part[1:]
         self._after_cr = part.endswith(b"\r")
         for piece in part.splitlines(keepends=True):
-            self._line += piece
-            if self._size + len(self._line) > MAX_EVENT:
+            if self._size + len(self._line) + len(piece) > MAX_EVENT:
                 raise _over("An event of the stream", MAX_EVENT)
-            if piece.endswith((b"\n", b"\r")):
-                yield from self._end_line()
+            if not piece.endswith((b"\n", b"\r")):
+                self._line += piece
+                continue
+            line = self._whole_line(piece)
+            if line:
+                self._take(_decoded(line), len(line))
+            elif event := self._dispatched():
+                yield event
 
     def rest(self) -> tuple[str, str]:
         """The event that the end of the input cut off, with what there is of it.
@@ -75,16 +80,16 @@ class EventParser:
             self._take(line, 0)
         return self._event, "\n".join(self._data)
 
-    def _end_line(self) -> Iterator[tuple[str, str]]:
-        line = bytes(self._line).rstrip(b"\r\n")
-        self._line.clear()
+    def _whole_line(self, end: bytes) -> bytes:
+        line = end
+        if self._line:  # most lines come in one piece
+            line = bytes(self._line) + end
+            self._line.clear()
+        line = line.rstrip(b"\r\n")
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(_BOM)
-        if line:
-            self._take(_decoded(line), len(line))
-        else:
-            yield from self._dispatch()
+        return line
 
     def _take(self, line: str, size: int) -> None:
         name, _, value = line.partition(":")
@@ -97,14 +102,15 @@ class EventParser:
             if name == "event":
                 self._event = value
 
-    def _dispatch(self) -> Iterator[tuple[str, str]]:
+    def _dispatched(self) -> tuple[str, str] | None:
         event, data = self._event, "\n".join(self._data)
         if not data:
             self._pass(self._size)
         self._event, self._data, self._size = "", [], 0
-        if data:
-            self._idle = 0
-            yield event or "message", data
+        if not data:
+            return None
+        self._idle = 0
+        return event or "message", data
 
     def _pass(self, size: int) -> None:
         self._idle += size + LINE

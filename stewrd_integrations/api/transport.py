@@ -14,7 +14,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Generator
-from functools import cache
+from functools import cache, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -78,7 +78,7 @@ def build(
     request, cap = step.request, step.deadline.cap
     return http.build_request(
         request.method,
-        settings.url(request),
+        _parsed(settings.url(request)),
         content=request.body,
         headers=settings.headers(request),
         timeout=httpx.Timeout(
@@ -88,6 +88,12 @@ def build(
             read=_longest_read(settings, step),
         ),
     )
+
+
+@lru_cache(maxsize=256)
+def _parsed(address: str) -> httpx.URL:
+    # A conversation's turns go to one address, and httpx takes long to parse it.
+    return httpx.URL(address)
 
 
 def _longest_read(settings: Settings, step: Exchange) -> float | None:

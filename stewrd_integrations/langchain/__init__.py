@@ -8,11 +8,16 @@ except ModuleNotFoundError as missing:
         'pip install "stewrd-integrations[langchain]"'
     ) from missing
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .chat_models import ChatStewrd
-from .credits import CreditsCallbackHandler, get_credits_callback
-from .history import StewrdChatMessageHistory
-from .saving import asave_files, save_files
-from .tools import StewrdTool, StewrdToolkit
+
+if TYPE_CHECKING:
+    from .credits import CreditsCallbackHandler, get_credits_callback
+    from .history import StewrdChatMessageHistory
+    from .saving import asave_files, save_files
+    from .tools import StewrdTool, StewrdToolkit
 
 __all__ = [
     "ChatStewrd",
@@ -24,3 +29,24 @@ __all__ = [
     "get_credits_callback",
     "save_files",
 ]
+
+_PLACES = {
+    "CreditsCallbackHandler": ".credits",
+    "StewrdChatMessageHistory": ".history",
+    "StewrdTool": ".tools",
+    "StewrdToolkit": ".tools",
+    "asave_files": ".saving",
+    "get_credits_callback": ".credits",
+    "save_files": ".saving",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when they are asked for: most programs want the chat model only.
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -65,6 +65,7 @@ class ChatStewrd(ConfiguredChatModel):
         sessions: When to open a session: "auto", "always" or "never".
         store: Where is remembered which session heard what; else `STEWRD_STORE`, or memory.
         timeout: Seconds that one request may take, 600 by default.
+        stall_timeout: Seconds that a stream may say nothing, 300 by default.
         max_retries: How often a request that did no work is sent again, 2 by default.
 
         See the fields for the rest, each with its unit.
@@ -351,8 +352,10 @@ class ChatStewrd(ConfiguredChatModel):
 
     def _stamps(self, messages: Sequence[BaseMessage], entrance: Entrance) -> frozenset[Stamp]:
         """The stamps of a call that are true."""
-        vouches = self._runtime.vouches
         told = stamps_of(messages) | entrance.stamps
+        if not told:
+            return told
+        vouches = self._runtime.vouches
         return frozenset(one for one in told if vouches(one.name, one.tenant, one.seal))
 
     def explain(

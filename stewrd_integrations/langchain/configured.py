@@ -16,7 +16,9 @@ from langchain_core.utils import secret_from_env
 from pydantic import Field, PrivateAttr, SecretStr, StrictInt, ValidationError
 from typing_extensions import Self
 
+from ..api.calls import STALL
 from ..api.credentials import ApiKey, Secret
+from ..api.pickling import portable, restored
 from ..errors import ConfigurationError
 from ..runtime import OPTION_NAMES, Options, Runtime, advice_on
 from ..types import Message
@@ -103,6 +105,10 @@ class ConfiguredChatModel(AddressedChatModel):
     timeout: float | None = Field(
         default=600.0, description="Seconds that a request may take; None for no limit."
     )
+    stall_timeout: float | None = Field(
+        default=STALL,
+        description="Seconds that a stream may say nothing; None for no limit but timeout.",
+    )
     max_retries: int = Field(
         default=2, description="How often a request that did no work is sent again."
     )
@@ -181,12 +187,8 @@ class ConfiguredChatModel(AddressedChatModel):
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        dropped = {"api_key": None, "http_client": None, "http_async_client": None}
-        return {
-            **state,
-            "__dict__": {**state["__dict__"], **dropped},
-            "__pydantic_private__": {"_made": None},
-        }
+        kept = portable(state["__dict__"])
+        return {**state, "__dict__": kept, "__pydantic_private__": {"_made": None}}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
@@ -228,12 +230,15 @@ class ConfiguredChatModel(AddressedChatModel):
 
     @property
     def _runtime(self) -> Runtime:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
+        # Not `self._made`, which pydantic looks up in many steps: each call asks several times.
+        made = (self.__pydantic_private__ or {}).get("_made")
+        if made is None:
+            made = self._made = self._make()
+        runtime: Runtime = made
+        return runtime
 
     def _make(self) -> Runtime:
-        options = {name: getattr(self, name) for name in OPTION_NAMES}
+        options = restored({name: getattr(self, name) for name in OPTION_NAMES})
         return Runtime(Options(**{**options, "api_key": ApiKey(options.pop("api_key"))}))
 
 

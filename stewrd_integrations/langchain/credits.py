@@ -6,6 +6,7 @@ import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -17,7 +18,6 @@ from langchain_core.callbacks import (
 )
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
-from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import override
 
 from ..errors import StewrdError
@@ -173,7 +173,16 @@ def tell_of_leaving(run: AsyncCallbackManagerForLLMRun | None, error: BaseExcept
 
 
 _current: ContextVar[CreditsCallbackHandler | None] = ContextVar("stewrd_credits", default=None)
-register_configure_hook(_current, inheritable=True)
+
+
+@cache
+def _register() -> None:
+    """Tell core once where the handler at work is."""
+    from langchain_core.tracers.context import (  # noqa: PLC0415 - it brings all of tracing along
+        register_configure_hook,
+    )
+
+    register_configure_hook(_current, inheritable=True)
 
 
 @contextmanager
@@ -189,6 +198,7 @@ def get_credits_callback() -> Generator[CreditsCallbackHandler, None, None]:
     Yields:
         The handler that counts. It may be given as a callback itself, too.
     """
+    _register()
     handler = CreditsCallbackHandler()
     token = _current.set(handler)
     try:

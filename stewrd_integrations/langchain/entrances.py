@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig, ensure_config
+from pydantic import ConfigDict
 from typing_extensions import override
 
 from ..stamps import Stamp
-from .history import StewrdChatMessageHistory
 from .stamps import taken_off
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         ChatModelStream,
     )
     from langchain_core.runnables.schema import StreamEvent
+
+    from .history import StewrdChatMessageHistory
 
 ENTRANCE: Final = "stewrd_entrance"
 """The keyword argument under which an `Entrance` travels through core."""
@@ -82,8 +84,9 @@ def lifted(config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, An
         option: configurable[key] for key, option in _LIFTED if configurable.get(key) is not None
     }
     thread, history = configurable.get("thread_id"), configurable.get("message_history")
-    entrance = replace(given.get(ENTRANCE) or Entrance(), opened=[])
-    if isinstance(history, StewrdChatMessageHistory):
+    known = given.get(ENTRANCE)
+    entrance = replace(known, opened=[]) if known else Entrance()
+    if history is not None and isinstance(history, _our_history()):
         entrance = replace(entrance, history=Stamp(history.conversation_id, history.tenant, ""))
         if configurable.get("conversation_id") is None:
             found["conversation_id"] = history.conversation_id
@@ -93,14 +96,24 @@ def lifted(config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, An
     return {**found, **said, ENTRANCE: entrance}
 
 
+def _our_history() -> type[StewrdChatMessageHistory]:
+    from .history import (  # noqa: PLC0415 - few programs have histories of ours
+        StewrdChatMessageHistory,
+    )
+
+    return StewrdChatMessageHistory
+
+
 def _let_in(
     shown: LanguageModelInput, config: RunnableConfig | None, given: dict[str, Any]
 ) -> tuple[LanguageModelInput, dict[str, Any]]:
     """The input without stamps, which are nothing for traces, and what the call was given."""
     given = lifted(config, given)
     shown, stamps = taken_off(shown)
-    entrance = given[ENTRANCE]
-    return shown, {**given, ENTRANCE: replace(entrance, stamps=entrance.stamps | stamps)}
+    if stamps:
+        entrance = given[ENTRANCE]
+        given[ENTRANCE] = replace(entrance, stamps=entrance.stamps | stamps)
+    return shown, given
 
 
 def _alone(given: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +122,10 @@ def _alone(given: dict[str, Any]) -> dict[str, Any]:
 
 class AddressedChatModel(BaseChatModel):
     """A chat model that learns at every entrance who is talking."""
+
+    # pydantic takes long to make a validator of so many fields: for the first object, not for
+    # the import of each class.
+    model_config = ConfigDict(defer_build=True)
 
     @override
     def invoke(

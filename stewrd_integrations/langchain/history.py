@@ -20,6 +20,7 @@ from langchain_core.messages import (
 from typing_extensions import Self, override
 
 from ..api.credentials import ApiKey, Secret
+from ..api.pickling import portable, restored
 from ..conversations import Conversation, SessionInfo
 from ..errors import InvalidInputError, StoreError
 from ..runtime import Options
@@ -107,12 +108,15 @@ class StewrdChatMessageHistory(BaseChatMessageHistory):
     @property
     def _conversation(self) -> Conversation:
         if self._made is None:
-            self._made = Conversation(self._options)
+            store = restored({"store": self._options.store})["store"]
+            self._made = Conversation(replace(self._options, store=store))
         return self._made
 
     def __getstate__(self) -> dict[str, Any]:
-        # Without the key, which is found in the environment where it is first needed again.
-        return {**self.__dict__, "_options": replace(self._options, api_key=None), "_made": None}
+        # Without secrets, which are found in the environment where they are first needed again.
+        store = portable({"store": self._options.store})["store"]
+        options = replace(self._options, api_key=None, store=store)
+        return {**self.__dict__, "_options": options, "_made": None}
 
     def __copy__(self) -> Self:
         copied = object.__new__(type(self))

@@ -41,6 +41,12 @@ _CHAT_ROLES: Mapping[str, Role] = {
     "assistant": "assistant",
     "ai": "assistant",
 }
+_TYPE_ROLES: Mapping[type[BaseMessage], Role] = {
+    HumanMessage: "user",
+    AIMessage: "assistant",
+    SystemMessage: "system",
+    ToolMessage: "tool",
+}
 # What a model did on its own way to an answer; its calls of tools are in `tool_calls`.
 _INNER_BLOCKS = frozenset(
     {
@@ -55,6 +61,7 @@ _INNER_BLOCKS = frozenset(
 )
 # The same as providers write it, in histories that forgot which provider it was.
 _INNER_VALUES = frozenset({"thinking", "redacted_thinking", "tool_use", "function_call"})
+_NOTHING: Mapping[str, Any] = {}
 _MEDIA = frozenset({"image", "audio", "video"})
 
 
@@ -68,16 +75,20 @@ def from_langchain(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
 
 
 def _message(message: BaseMessage, place: int) -> Message:
-    role = _role(message, place)
+    # Quickly by its type, where it is no kind of its own: lists have thousands of messages.
+    role = _TYPE_ROLES.get(type(message)) or _role(message, place)
     text, files = _content(message, role, place)
     if role == "system":
         return Message(role, text)
+    if role == "user":
+        return Message(role, text, message.name, distinct(files) if files else ())
     if isinstance(message, AIMessage):
+        files += _generated(message)
         return Message(
             role,
             text,
             name=message.name,
-            files=distinct([*files, *_generated(message)]),
+            files=distinct(files) if files else (),
             tool_calls=_tool_calls(message),
             mark=_mark(message),
         )
@@ -192,6 +203,8 @@ def _refuse(block: Mapping[str, Any], where: str) -> NoReturn:
 
 
 def _tool_calls(message: AIMessage) -> tuple[ToolCall, ...]:
+    if not message.tool_calls and not message.invalid_tool_calls:
+        return ()
     calls = [ToolCall(call["id"] or "", call["name"], call["args"]) for call in message.tool_calls]
     # Arguments that were no JSON: the history shows what was asked for all the same.
     calls += [
@@ -211,7 +224,7 @@ def _mark(message: AIMessage) -> str | None:
 
 def _generated(message: AIMessage) -> list[File]:
     """Files of an earlier answer whose content the message still holds, for replays."""
-    listed = _ours(message.response_metadata).get("files")
+    listed = _ours(message.response_metadata).get("files") or ()
     return [
         File(file["name"], file["content"])
         for file in (listed if isinstance(listed, list) else ())
@@ -223,7 +236,7 @@ def _generated(message: AIMessage) -> list[File]:
 
 def _ours(place: Mapping[str, Any]) -> Mapping[str, Any]:
     ours = place.get("stewrd")
-    return ours if isinstance(ours, Mapping) else {}
+    return ours if ours is not None and isinstance(ours, Mapping) else _NOTHING
 
 
 # -- answers ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from typing_extensions import Self, Unpack, override
 
 from ..api.credentials import ApiKey
+from ..api.pickling import portable, restored
 from ..asking import Asker, ToolOptions, artifact, checked, content, failure, user_message
 from ..capabilities import Question, TextFile, description_of, name_of, wrong_arguments
 from ..errors import StewrdError
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic.v1 import ValidationError as ValidationErrorV1
-
-
-_NOT_PICKLED = frozenset({"api_key", "http_client", "http_async_client"})
 
 
 class StewrdToolError(ToolException):
@@ -244,6 +242,8 @@ class StewrdToolkit(BaseToolkit):
             tool._source = tools[0]._source  # noqa: SLF001 - they are of this very module
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        if not hasattr(self, "_tools"):
+            return  # a debugger may show one whose making was refused
         yield "capabilities", [one for tool in self._tools for one in tool.capabilities]
         yield "conversation_id", self._tools[0].conversation_id
 
@@ -297,7 +297,7 @@ class _Source:
         return self._made
 
     def _make(self) -> Asker:
-        conversation, options = self._conversation, self._options
+        conversation, options = self._conversation, cast("ToolOptions", restored(self._options))
         runtime = Runtime(Options(**{**cast("Any", options), "conversation_id": conversation}))
         if conversation is None:
             return Asker(runtime)
@@ -311,8 +311,7 @@ class _Source:
         return Asker(runtime, _Transcript(history))
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self._options.items() if name not in _NOT_PICKLED}
-        return {"conversation": self._conversation, "options": kept}
+        return {"conversation": self._conversation, "options": portable(self._options)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._conversation = state["conversation"]

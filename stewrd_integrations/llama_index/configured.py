@@ -8,11 +8,19 @@ from types import TracebackType
 from typing import Any, Literal
 
 from llama_index.core.base.llms.types import LLMMetadata, MessageRole
-from llama_index.core.bridge.pydantic import Field, PrivateAttr, ValidationError, field_validator
+from llama_index.core.bridge.pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from typing_extensions import Self
 
+from ..api.calls import STALL
 from ..api.credentials import ApiKey, KeySource
+from ..api.pickling import portable, restored
 from ..errors import ConfigurationError
 from ..runtime import OPTION_NAMES, Options, Runtime, advice_on
 from ..sessions.call import SessionsPolicy
@@ -28,6 +36,9 @@ _OF_THIS_PROCESS = ("callback_manager", "rate_limiter")
 
 class ConfiguredLLM(FunctionCallingLLM):
     """The options that `StewrdLLM` documents, and the runtime that they make."""
+
+    # Validators of so many fields are made for the first object, not for the import of each class.
+    model_config = ConfigDict(defer_build=True)
 
     base_url: str | None = Field(default=None, frozen=True)
     capabilities: Sequence[str] | None = None
@@ -51,6 +62,7 @@ class ConfiguredLLM(FunctionCallingLLM):
     retry_on_compute_error: bool = Field(default=False, frozen=True)
     tool_reserve: int = Field(default=6, frozen=True)
     timeout: float | None = Field(default=600.0, frozen=True)
+    stall_timeout: float | None = Field(default=STALL, frozen=True)
     max_retries: int = Field(default=2, frozen=True)
     http_client: Any = Field(default=None, frozen=True, exclude=True, repr=False)
     http_async_client: Any = Field(default=None, frozen=True, exclude=True, repr=False)
@@ -145,8 +157,8 @@ class ConfiguredLLM(FunctionCallingLLM):
         return self.model_copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without the key, which is found in the environment where the model is built again.
-        given = self._given()
+        # Without secrets, which are found in the environment where the model is built again.
+        given = portable(self._given())
         for name in _OF_THIS_PROCESS:
             del given[name]
         return _rebuild, (type(self), given)
@@ -197,7 +209,7 @@ class ConfiguredLLM(FunctionCallingLLM):
 
 
 def _rebuild(cls: type[ConfiguredLLM], given: dict[str, Any]) -> ConfiguredLLM:
-    return cls(**given)
+    return cls(**restored(given))
 
 
 def _without_values(error: ValidationError) -> str:

@@ -69,6 +69,7 @@ class StewrdLLM(SingleCalls):
         retry_on_compute_error: Whether a turn that failed with a refunded 502 is sent again.
         tool_reserve: Messages kept free in a session for rounds of tools.
         timeout: Seconds for a whole answer; None waits for ever.
+        stall_timeout: Seconds that a stream may say nothing; None for no limit but ``timeout``.
         max_retries: How often a request that never reached the server is tried again.
         http_client: An ``httpx.Client`` to use; it is not closed by this object.
         http_async_client: An ``httpx.AsyncClient`` to use, likewise.

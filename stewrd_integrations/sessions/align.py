@@ -38,6 +38,7 @@ class Fresh:
 class Alignment:
     """What the table says of one binding and one conversation.
 
+    ``reason`` names the rule and the place: messages count from 1, without instructions.
     ``covered`` is what will be covered once the fresh messages are sent.
     """
 
@@ -71,10 +72,12 @@ class Alignment:
 class TrimRule:
     """Whether a trimmed history may continue.
 
-    ``exchanges`` is how many covered exchanges must be shown, None that trims never continue.
+    ``exchanges`` is how many covered exchanges must be shown, None that trims never continue;
+    ``why`` says then what forbids them.
     """
 
     exchanges: int | None
+    why: str = ""
 
 
 def align(
@@ -97,12 +100,48 @@ def align(
         return Alignment("refused", "another conversation began with the same words")
     walk = _walk_back(covered, digests, shown)
     if isinstance(walk, str):
-        return Alignment("refused", walk)
+        return Alignment("refused", told_apart(digester, covered, digests) or walk)
     if walk.left:
         return _front_is_gone(digester, covered, digests, shown, walk, trim)
     if covered.base_count and not _base_agrees(digester, covered, digests, walk):
-        return Alignment("refused", "the history before its last 64 messages differs")
+        old = f"edited: something before the last {Covered.KEPT} messages differs"
+        return Alignment("refused", told_apart(digester, covered, digests) or old)
     return _nothing_missing(digester, digests, shown, walk)
+
+
+def told_apart(digester: Digester, covered: Covered, digests: Sequence[str]) -> str:
+    """Where the conversation leaves what was heard, from its front; "" if that is not known.
+
+    It is not where the front is another one: something may have been trimmed away too.
+    """
+    if not digests or digests[0] != covered.first:
+        return ""
+    base, heard = covered.base_count, covered.recent
+    if base and (len(digests) < base or digester.rolling(digests[:base])[-1] != covered.base):
+        return f"edited or rewound: one of messages 2 to {base} differs or is gone"
+    rest = digests[base:]
+    same = base + next(
+        (place for place, pair in enumerate(zip(rest, heard, strict=False)) if pair[0] != pair[1]),
+        min(len(rest), len(heard)),
+    )
+    if same < len(digests):
+        return f"edited: message {same + 1} differs"
+    more = covered.count - same
+    if more < 1:
+        return ""
+    if more == 1:
+        return f"regenerated: message {same} was answered already"
+    return f"rewound to message {same}: the session has heard {more} more"
+
+
+def _numbered(indexes: Sequence[int]) -> str:
+    """Messages by their numbers, which begin at 1."""
+    first, *more = (index + 1 for index in indexes)
+    if not more:
+        return f"message {first}"
+    if more[-1] - first == len(more):
+        return f"messages {first} to {more[-1]}"
+    return f"messages {first}, {', '.join(map(str, more[:3]))}{', …' * (len(more) > 3)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +164,7 @@ def _walk_back(covered: Covered, digests: Sequence[str], shown: int) -> _Walk | 
     recent = covered.recent
     tip = next((i for i in range(shown - 1, -1, -1) if digests[i] == recent[-1]), None)
     if tip is None:
-        return "the last covered answer is missing or changed"
+        return "edited: the last answer that the session gave is missing or changed"
     known = set(recent)
     extras: list[tuple[int, int]] = []
     at, left = tip, len(recent) - 1
@@ -140,7 +179,7 @@ def _walk_back(covered: Covered, digests: Sequence[str], shown: int) -> _Walk | 
     if left == 0 and not covered.base_count:
         front = range(at - 1, -1, -1)
         if any(digests[i] in known for i in front):
-            return "a covered message is shown out of order"
+            return "edited: a message that the session has heard is shown out of order"
         extras.extend((i, len(recent)) for i in front)
         at = 0
     missing = left + covered.base_count if left or at == 0 else 0
@@ -163,9 +202,12 @@ def _nothing_missing(
     fresh = tuple(Fresh(i, before=before) for i, before in walk.extras) + _tail(digests, walk)
     now = Covered.of(digester, digests)
     if walk.tip != shown - 1:
-        return Alignment("foreign_tip", "the application wrote the last answer", fresh, now)
+        reason = f"the application wrote the last answer, message {shown}"
+        return Alignment("foreign_tip", reason, fresh, now)
     if walk.extras:
-        return Alignment("extra", "messages were added between covered ones", fresh, now)
+        added = _numbered([index for index, _ in walk.extras])
+        reason = f"added between what the session has heard: {added}"
+        return Alignment("extra", reason, fresh, now)
     return Alignment("same", "the session has heard exactly this", fresh, now)
 
 
@@ -179,14 +221,16 @@ def _front_is_gone(
 ) -> Alignment:
     refusal = _refuse_trim(covered, digests, shown, walk, trim)
     if refusal:
-        return Alignment("refused", refusal)
+        return Alignment("refused", told_apart(digester, covered, digests) or refusal)
     if not walk.extras:
         later = covered.extended(digester, digests[walk.tip + 1 :])
-        return Alignment("trimmed", "the front was trimmed away", _tail(digests, walk), later)
+        reason = f"trimmed: the oldest messages are gone ({walk.left})"
+        return Alignment("trimmed", reason, _tail(digests, walk), later)
     summary = tuple(Fresh(i, before, summary=True) for i, before in walk.extras)
+    stands = _numbered([index for index, _ in walk.extras])
     return Alignment(
         "summarised",
-        "the front was replaced by a summary",
+        f"summarised: {stands} in the place of the oldest ({walk.left})",
         summary + _tail(digests, walk),
         Covered.of(digester, digests),
     )
@@ -199,20 +243,23 @@ def _refuse_trim(
     matched = digests[front : walk.tip + 1]
     known = set(covered.recent)
     if trim.exchanges is None:
-        return "the front was trimmed away, which is to be replayed"
+        return f"trimmed: the oldest messages are gone ({walk.left}), and {trim.why}"
     if [i for i, _ in walk.extras] != list(range(front)):
-        return "covered messages are missing and others were added"
+        return "edited: messages that the session has heard are missing, and others were added"
     if front >= walk.left:
-        return "edited: the first messages are others now"
+        return f"edited: {_numbered(range(front))} differ{'s' * (front == 1)}"
     if digests[0] == covered.first:
-        return "rewound, or a middle part is missing"
+        return "edited: a part after message 1 is missing"
     if front and not _can_be_summary(covered, digests, front, walk):
-        return "edited: the front of the history was rewritten"
+        return f"edited: {_numbered(range(front))} can't be a summary of the oldest ({walk.left})"
     if any(digest in known for digest in digests[walk.tip + 1 : shown]):
-        return "a covered message is shown out of order"
+        return "edited: a message that the session has heard is shown out of order"
     exchanges = min(_count(matched, "u"), _count(matched, "a"))
     if exchanges < trim.exchanges:
-        return f"trimmed down to {exchanges} covered exchanges, too few to be sure"
+        return (
+            f"trimmed: the oldest messages are gone ({walk.left}), and of the {trim.exchanges} "
+            f"exchanges that it takes to be sure {exchanges} can be seen"
+        )
     return ""
 
 

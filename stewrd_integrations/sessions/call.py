@@ -166,7 +166,8 @@ class History:
             spoken, system = (Message("user", _joined(system)),), []
         _check(spoken)
         digests = tuple(digester.message(message) for message in spoken)
-        shown = max((i + 1 for i, m in enumerate(spoken) if m.role == "assistant"), default=0)
+        places = range(len(spoken), 0, -1)
+        shown = next((place for place in places if spoken[place - 1].role == "assistant"), 0)
         instructions = _joined(system)
         return cls(
             messages=spoken,

@@ -27,11 +27,13 @@ class Decision:
     Attributes:
         road: On a session, or stateless.
         turn: The kind of turn.
-        reason: One line that names the rule.
+        reason: One line that names the rule, and the place where that is known: messages are
+            counted from 1, without the system messages.
         omitted: Older messages that the replay leaves out.
         omitted_files: Names of files that the replay leaves out.
         generation: How many sessions the conversation has had, this one included.
         messages_used: Messages that the session will hold after the answer, by our count.
+        fresh: Messages of the call that are sent, since the session has not heard them.
     """
 
     road: Road
@@ -41,6 +43,7 @@ class Decision:
     omitted_files: tuple[str, ...] = ()
     generation: int = 0
     messages_used: int = 0
+    fresh: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from .effects import Emit, Flow, Receive, Send, Submit
 from .stop import Stop
 from .tools import framework_names, own_names, told_apart
 
+RECEIVE = Receive()
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -66,9 +68,11 @@ def exchange(
     if call.stream and call.tools and text and not hidden:
         shown()  # the API can't stream with tools: one piece is all there is
         yield Emit(Token(text))
-    calls = told_apart(reply.tool_calls, call.ids.call[:16])
-    unclear = calls != reply.tool_calls
-    reply = replace(reply, tool_calls=framework_names(calls, call.tools))
+    unclear = False
+    if reply.tool_calls:
+        calls = told_apart(reply.tool_calls, call.ids.call[:16])
+        unclear = calls != reply.tool_calls
+        reply = replace(reply, tool_calls=framework_names(calls, call.tools))
     reply = _with_credits(reply, call, free=isinstance(send, Submit))
     return Answer(reply, text, stop.hit or not whole, unclear)
 
@@ -77,15 +81,17 @@ def _pieces(stop: Stop, shown: Callable[[], None]) -> Flow[tuple[Reply, str, boo
     """Hand out a stream; gives back the reply, what was shown, and whether that was all."""
     said, texts = "", []
     while True:
-        event = yield Receive()
+        event = yield RECEIVE
         if isinstance(event, Done):
             break
         if isinstance(event, Token):
             said += event.text
-            event = Token(stop.feed(event.text))
-            texts.append(event.text)
-            if not event.text:
+            text = stop.feed(event.text)
+            texts.append(text)
+            if not text:
                 continue
+            if text != event.text:
+                event = Token(text)
         shown()
         yield Emit(event)
     message = event.reply.message

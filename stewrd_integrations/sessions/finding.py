@@ -46,7 +46,7 @@ def put_back(keys: Keys, binding: Binding) -> Put:
 def _aligned(keys: Keys, binding: Binding) -> Alignment:
     history = keys.history
     if keys.tip_is_marked(binding) is False:
-        reason = "the last answer shown is another one with the same words"
+        reason = f"the last answer, message {history.shown}, is another one with the same words"
         return Alignment("refused", reason)
     if not binding.covered.recent and binding.session_id is not None:
         everything = tuple(Fresh(index) for index in range(len(history.digests)))

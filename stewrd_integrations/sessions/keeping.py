@@ -101,7 +101,9 @@ class Keeping:
 
     def outcome(self, answer: Answer, decision: Decision, session_id: str | None) -> Outcome:
         """The answer as the caller gets it."""
-        reply: Reply = replace(answer.reply, message=answer.text, usage=self._usage(answer))
+        reply, usage = answer.reply, self._usage(answer)
+        if answer.text != reply.message or usage is not reply.usage:
+            reply = replace(reply, message=answer.text, usage=usage)
         return Outcome(reply, self.call.ids.mark, decision, session_id, answer.cut)
 
     def _usage(self, answer: Answer) -> Usage:
@@ -114,7 +116,7 @@ class Keeping:
     def note_answer(self, outcome: Outcome, session: dict[str, Any] | None) -> Flow[None]:
         """Tell the name's note of an answer; ``session`` as `notes.answered` has it."""
         digester = self.keys.digester
-        said = _message_digest(digester, outcome.reply)
+        said = _message_digest(digester, outcome.reply, outcome.reply.message)
         pair = digester.roll(self.history.digests[-1], said)
         instructions = self.history.instructions_digest
         change = notes.answered(
@@ -181,11 +183,11 @@ class Keeping:
 
 
 def _digest_of(digester: Digester, answer: Answer) -> str:
-    return _message_digest(digester, replace(answer.reply, message=answer.text))
+    return _message_digest(digester, answer.reply, answer.text)
 
 
-def _message_digest(digester: Digester, reply: Reply) -> str:
-    return digester.message(Message("assistant", reply.message, tool_calls=reply.tool_calls))
+def _message_digest(digester: Digester, reply: Reply, text: str) -> str:
+    return digester.message(Message("assistant", text, tool_calls=reply.tool_calls))
 
 
 def _is_plain(reply: Reply) -> bool:

@@ -7,9 +7,9 @@ weaker one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, TypeAlias
 
-from ..types import Message
 from .align import TrimRule
 from .binding import Binding
 from .call import Call, History, Policy
@@ -53,9 +53,9 @@ class Keys:
         if self.kind == "content":
             return (self._content(self.history.rolled),)
         if self.kind == "mark":
-            marks = [m.mark for m in self._last_answers() if m.mark]
-            return tuple(self.mark(mark) for mark in marks)
-        tips = [self.digester.message(message) for message in self._last_answers()]
+            marks = [self.history.messages[place].mark for place in self._last_answers()]
+            return tuple(self.mark(mark) for mark in marks if mark)
+        tips = [self.history.digests[place] for place in self._last_answers()]
         instructions, rolled = self.history.instructions_digest, self.history.rolled
         named = [self._named("whole", instructions, rolled), self._named("rolled", rolled)]
         return tuple(named + [self._named("tip", tip) for tip in tips])
@@ -119,18 +119,21 @@ class Keys:
         instructions = self.history.instructions_digest
         return self._key("content", self.call.scope, instructions, rolled)
 
-    def _last_answers(self) -> list[Message]:
-        shown = self.history.messages[: self.history.shown]
-        answers = [message for message in reversed(shown) if message.role == "assistant"]
-        return answers[:LOOKED_BACK]
+    def _last_answers(self) -> list[int]:
+        """The places of the last few assistant messages, the last one first."""
+        places, messages = range(self.history.shown - 1, -1, -1), self.history.messages
+        answers = (place for place in places if messages[place].role == "assistant")
+        return list(islice(answers, LOOKED_BACK))
 
     def trim_rule(self, binding: Binding) -> TrimRule:
         """How sure a trimmed history must be to continue this binding.
 
         A name alone is not very sure of a short rest of a history; a mark on it is.
         """
-        if self.policy.on_trim == "replay" or self.kind == "content":
-            return TrimRule(None)
+        if self.policy.on_trim == "replay":
+            return TrimRule(None, 'on_trim="replay"')
+        if self.kind == "content":
+            return TrimRule(None, "the rest is known by its words alone")
         return TrimRule(0 if self.tip_is_marked(binding) else 2)
 
     def tip_is_marked(self, binding: Binding) -> bool | None:

@@ -105,10 +105,11 @@ def open_session(
     if spare:
         return Seat(spare, provisional=False, spare=True)
     slot = f"opening-{keys.call.ids.call}-{serial}"
-    note = yield ReadNote(keys.project_note)
+    note = notes.sound((yield ReadNote(keys.project_note)))
     wasted = max(UNHEARD_LIMIT, policy.max_active_sessions // 2 if answered else 0)
     if notes.hold_nothing(note, now) >= wasted:
-        seat: Seat | NoSeat = NoSeat("first messages on several new sessions were refused lately")
+        told = f"first messages on {wasted} new sessions were refused lately"
+        seat: Seat | NoSeat = NoSeat(told)
     else:
         seat = yield from _open_new(keys, policy, note, provisional, slot, now)
     if isinstance(seat, NoSeat) and not provisional:
@@ -179,7 +180,8 @@ def _open_new(
     if provisional:
         share = Occupy(pool, temporary, PROVISIONAL_LIMIT, ttl)
         if not (yield from _occupied(share)):
-            return NoSeat("other first turns without a name hold their share of the slots")
+            share_of = f"{PROVISIONAL_LIMIT} of {PROVISIONAL_LIMIT}"
+            return NoSeat(f"first turns without a name hold their share of the slots ({share_of})")
     limit = policy.max_active_sessions
     if provisional:
         limit = min(limit, limit // 2 + 1)
@@ -208,7 +210,7 @@ def _create(keys: Keys, policy: Policy, slot: str, limit: int, now: float) -> Fl
     for attempt in range(TWICE):
         reserved = f"{slot}-{attempt}"
         if not (yield from _occupied(Occupy(keys.project, reserved, limit, ttl))):
-            return NoSeat("all of the project's slots are in use")
+            return NoSeat(_none_free(limit, policy.max_active_sessions))
         try:
             session: Session = yield Open()
         except StewrdError as error:
@@ -222,6 +224,12 @@ def _create(keys: Keys, policy: Policy, slot: str, limit: int, now: float) -> Fl
             yield Vacate(keys.project, reserved)  # else it stays, and stands for the session
         return Seat(session.id, provisional=False)
     return (yield from _full(keys, now))
+
+
+def _none_free(limit: int, most: int) -> str:
+    if limit < most:
+        return f"no free slot for a first turn without a name ({limit} of {most} slots are in use)"
+    return f"no free slot ({limit} of {most} slots are in use)"
 
 
 def _not_created(error: StewrdError, keys: Keys, reserved: str, now: float) -> Flow[NoSeat | None]:

@@ -41,7 +41,7 @@ from .finding import put_back
 from .keys import Keys
 from .learning import BESIDE, UNHEARD, Learning, Why
 from .opening import NoSeat, Seat, keep_spare, open_session, refresh
-from .speaking import changes_instructions, everything, replaces_too_much, the_rest
+from .speaking import changes_instructions, everything, replaces_too_much, the_rest, why_replaced
 from .speaking import decision as decision_of
 from .tools import Outputs, legal_tools, told, was_one_too_many
 
@@ -72,7 +72,8 @@ class Roads(Learning):
         changed = changes_instructions(self.keys, binding)
         reason = alignment.reason + ("; the instructions changed" if changed else "")
         reason += f"; {BETWEEN}" if between else ""
-        decision = decision_of("continued", reason, speech, binding.generation, used)
+        fresh = len(alignment.fresh)
+        decision = decision_of("continued", reason, speech, binding.generation, used, fresh=fresh)
         yield refresh(self.keys.project, str(binding.session_id), self.policy)
         send = self._send(speech, binding.session_id, decision)
         answer = yield from self._attempt(send, binding, again=True)
@@ -136,7 +137,7 @@ class Roads(Learning):
             if fate == "gone":
                 if isinstance(error, NotFoundError):
                     return Why("run", "the run was gone before its tools had ended")
-                return Why("gone", "the session had expired")
+                return Why("gone", "the session had expired, as the server says")
             if fate == "anew" and not again:
                 fate = "drop"
             yield self._still_held(session_id, longer=fate == "drop")
@@ -204,7 +205,8 @@ class Roads(Learning):
         """Open a session and say everything to it; where none is to be had, go stateless."""
         now = yield Now()
         if self._churns(why, binding, now):
-            reason = f"{why.reason}; {notes.CHURN_LIMIT} sessions were opened lately in vain"
+            lately = f"{notes.CHURN_LIMIT} sessions in {notes.RECENT / 60:g} minutes"
+            reason = f"{why.reason}; {lately} were opened for it in vain"
             yield Warn("churn", f"a conversation runs stateless for a while: {reason}")
             return (yield from self.stateless(reason, remember=True, binding=binding))
         try:
@@ -230,7 +232,8 @@ class Roads(Learning):
             yield ChangeNote(self.keys.note, notes.opened(why.word, now))
             self._opening = notes.not_opened(why.word, now)
         generation = self._generation(binding) + 1
-        decision = decision_of(self._kind(why), why.reason, speech, generation, 2)
+        fresh = self._all_but(speech)
+        decision = decision_of(self._kind(why), why.reason, speech, generation, 2, fresh=fresh)
         send = self._send(speech, seat.session_id, decision)
         answer = yield from self._attempt(send, binding, again=again)
         if isinstance(answer, Why):
@@ -272,6 +275,10 @@ class Roads(Learning):
             yield from self.stateless(why.reason, remember=True, binding=binding, speech=speech)
         )
 
+    def _all_but(self, speech: replay.Speech) -> int:
+        """How many messages a replay says."""
+        return len(self.history.messages) - speech.omitted
+
     def _generation(self, binding: Binding | None) -> int:
         before = binding.generation if binding else 0
         return max(before, int(self.note.get("generation", 0)))
@@ -301,7 +308,8 @@ class Roads(Learning):
         """Say everything to the agent at once, without a session (R6)."""
         try:
             speech = speech or (yield from everything(self.keys))
-            decision = decision_of("stateless", self.call.alone or reason, speech)
+            fresh = self._all_but(speech)
+            decision = decision_of("stateless", self.call.alone or reason, speech, fresh=fresh)
             answer = yield from exchange(self._send(speech, None, decision), self.call, self._shown)
         except BaseException:
             if binding is not None and binding.session_id is None:
@@ -323,15 +331,17 @@ class Roads(Learning):
         other tools or instructions count by now: the run has none but its own.
         """
         if replaces_too_much(self.keys, binding):
-            return (yield from self.anew(Why("instructions", "the instructions changed"), binding))
+            return (yield from self.anew(Why("instructions", why_replaced(self.keys)), binding))
         used, limit = binding.used + len(task.outputs) + 1, self.policy.session_message_limit
         if used + 2 * task.then > limit:
-            why = Why("rollover", f"the session is full ({binding.used} of {limit} messages)")
+            room = f"{binding.used} of {limit} messages, and {len(task.outputs)} outputs to give"
+            why = Why("rollover", f"the session is full ({room})")
             return (yield from self.anew(why, binding))
         told_later = bool(alignment.summaries) and not task.then
         reason = f"{GIVEN_BACK}; {TOLD_LATER}" if told_later else GIVEN_BACK
         reason += "; its answer is heard by the session alone, and more is said" * task.then
         decision = Decision("session", "continued", reason, 0, (), binding.generation, used)
+        decision = replace(decision, fresh=len(task.outputs))
         yield refresh(self.keys.project, str(binding.session_id), self.policy)
         send = self._submit(run, task, binding.session_id, decision)
         answer = yield from self._attempt(send, binding, again=True, hidden=task.then)
@@ -368,7 +378,7 @@ class Roads(Learning):
     def submit_apart(self, task: Outputs, run: Run, binding: Binding) -> Flow[Outcome]:
         """Give a run without a session what it waits for."""
         rest = replace(binding, run=None)
-        decision = Decision("stateless", "stateless", GIVEN_BACK)
+        decision = Decision("stateless", "stateless", GIVEN_BACK, fresh=len(task.outputs))
         try:
             answer = yield from exchange(
                 self._submit(run, task, None, decision), self.call, self._shown
@@ -397,7 +407,7 @@ class Roads(Learning):
         """
         try:
             speech = yield from everything(self.keys)
-            decision = decision_of("stateless", reason, speech)
+            decision = decision_of("stateless", reason, speech, fresh=self._all_but(speech))
             answer = yield from exchange(self._send(speech, None, decision), self.call, self._shown)
         except BaseException as error:
             if self.in_vain and isinstance(error, StewrdError) and error.charged == "no":

@@ -100,8 +100,21 @@ def replaces_too_much(keys: Keys, binding: Binding) -> bool:
     return policy.on_instructions_change == "replay" or superseded > policy.replay_budget
 
 
+def why_replaced(keys: Keys) -> str:
+    """What `replaces_too_much` found."""
+    if keys.policy.on_instructions_change == "replay":
+        return 'the instructions changed, and on_instructions_change="replay"'
+    return "the instructions changed, and those before them pass replay_budget"
+
+
 def decision(
-    kind: Turn, reason: str, speech: replay.Speech, generation: int = 0, used: int = 0
+    kind: Turn,
+    reason: str,
+    speech: replay.Speech,
+    generation: int = 0,
+    used: int = 0,
+    *,
+    fresh: int,
 ) -> Decision:
     """How the turn travels, and what its speech leaves out."""
     return Decision(
@@ -112,4 +125,5 @@ def decision(
         omitted_files=speech.omitted_files,
         generation=generation,
         messages_used=used,
+        fresh=fresh,
     )

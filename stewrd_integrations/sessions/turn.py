@@ -28,7 +28,7 @@ from .keys import Keys
 from .learning import Why
 from .opening import is_idle
 from .roads import Roads, without_session
-from .speaking import check_budget, replaces_too_much
+from .speaking import check_budget, replaces_too_much, why_replaced
 from .tools import Outputs, demands_more, offer, outputs_for, told
 
 NO_TOOLS = "sessions of this project take no tools"
@@ -152,20 +152,26 @@ class _Turn:
         """What keeps a binding that aligns from being continued."""
         policy = self.policy
         if binding.session_id is None:
-            word = "stopped" if binding.generation else "returned"
-            return Why(word, "it came back")
+            if binding.generation:
+                return Why("stopped", "it came back, and its last session was given up")
+            return Why("returned", "it came back, and had no session yet")
         if is_idle(binding.sent_at, policy, now):
-            return Why("expired", "the session was idle for too long")
+            idle = f"{now - binding.sent_at:.0f} of {policy.idle_timeout:g} seconds"
+            return Why("expired", f"the session was idle for too long ({idle})")
         limit = policy.session_message_limit
         reserve = min(policy.tool_reserve, (limit - 2) // 2) if self.call.tools else 0
         if binding.used + 2 + reserve > limit:
-            return Why("rollover", f"the session is full ({binding.used} of {limit} messages)")
+            kept = f", {reserve} kept for tools" if reserve else ""
+            room = f"{binding.used} of {limit} messages{kept}"
+            return Why("rollover", f"the session is full ({room})")
         if replaces_too_much(self.keys, binding):
-            return Why("instructions", "the instructions changed")
+            return Why("instructions", why_replaced(self.keys))
         unheard = alignment.fresh[:-1] if self.history.current else alignment.fresh
         messages = self.history.messages
-        if sum(replay.cost(messages[fresh.index]) for fresh in unheard) > policy.replay_budget:
-            return Why("misaligned", "more was added than replay_budget holds")
+        added = sum(replay.cost(messages[fresh.index]) for fresh in unheard)
+        if added > policy.replay_budget:
+            more = f"{added:,} characters, replay_budget={policy.replay_budget:,}"
+            return Why("misaligned", f"more was added than is told between messages ({more})")
         if binding.held < binding.covered.count and any(
             fresh.before is not None and fresh.before >= binding.held and not fresh.summary
             for fresh in alignment.fresh
@@ -228,7 +234,7 @@ class _Turn:
         elif self.roads.note.get("dropped"):
             why = Why("aborted", "the last call of this conversation did not end well")
         else:
-            why = Why("lost", "no session is known for this history")
+            why = Why("lost", self._change() or "no session is known for this history")
         if always or named:
             return (yield from self.roads.anew(why, None))
         if shown:
@@ -238,6 +244,32 @@ class _Turn:
             reason = "a further conversation of this thread gets its session when it comes back"
             return (yield from self.roads.stateless(reason, remember=True))
         return (yield from self.roads.anew(why, None, provisional=True))
+
+    def _change(self) -> str:
+        """Where the history leaves what was answered under its name, "" if that is not known.
+
+        Of an answer that is gone the note knows no more than that there was one.
+        """
+        digests, roll = self.history.digests, self.keys.digester.roll
+        ours = self.history.instructions_digest
+        heard = [pair for under, pair in self.roads.note.get("answers", ()) if under == ours]
+        shown = [
+            (place, roll(digests[place - 1], digests[place]) in heard)
+            for place in range(1, self.history.shown)
+            if digests[place][0] == "a"
+        ]
+        known = [place for place, is_known in shown if is_known]
+        if not known:
+            return ""
+        other = next(
+            (place for place, is_known in shown if place > known[0] and not is_known), None
+        )
+        if other is not None:
+            return f"edited: message {other} or {other + 1} differs"
+        last = roll(digests[known[-1] - 1], digests[known[-1]])
+        if last == heard[-1]:
+            return ""
+        return f"edited: message {self.history.shown + 1} differs, or was answered already"
 
     def _first_of_its_thread(self) -> Flow[bool]:
         if self.call.thread is None:

@@ -44,12 +44,11 @@ class Shelf:
                 del self.by_key[key]
         return binding
 
-    def holds(self, entry: Entry, now: float) -> bool:
+    def holds(self, id_: str, until: float, now: float) -> bool:
         """Whether an entry is here and alive; one that has expired is taken out."""
-        id_ = entry[0].id
-        if self.entries.get(id_) is not entry:
+        if self.entries.get(id_, _NONE)[1] is not until:
             return False  # it was taken, or kept anew since: that is another entry
-        if entry[1] <= now:
+        if until <= now:
             self.remove(id_)
             return False
         return True
@@ -66,8 +65,9 @@ class Shelves:
     def __init__(self) -> None:
         self.recent, self.settled = Shelf(), Shelf()
         # What each shelf holds, or held, in the order in which the sweeps look at it.
-        self._arrived: deque[Entry] = deque()
-        self._ageing: deque[Entry] = deque()
+        # Ids and times only: a binding that was taken is not kept alive by its place here.
+        self._arrived: deque[tuple[str, float]] = deque()
+        self._ageing: deque[tuple[str, float]] = deque()
 
     def __len__(self) -> int:
         return len(self.recent.entries) + len(self.settled.entries)
@@ -91,7 +91,7 @@ class Shelves:
         self.remove(binding.id)
         entry = (binding, until)
         self.recent.keep(entry)
-        self._arrived.append(entry)
+        self._arrived.append((binding.id, until))
 
     def remove(self, id_: str) -> Binding | None:
         """Take a binding out by its id."""
@@ -105,17 +105,18 @@ class Shelves:
     def sweep(self, now: float, count: int) -> None:
         """Look at so many on each shelf, those first that were not looked at for longest."""
         for _ in range(min(count, len(self._ageing))):
-            entry = self._ageing.popleft()
-            if self.settled.holds(entry, now):
-                self._ageing.append(entry)
+            place = self._ageing.popleft()
+            if self.settled.holds(*place, now):
+                self._ageing.append(place)
         for _ in range(min(count, len(self._arrived))):
-            entry = self._arrived[0]
-            if self.recent.holds(entry, now):
+            id_, until = place = self._arrived[0]
+            if self.recent.holds(id_, until, now):
                 if len(self._arrived) <= RECENT:
                     break  # it keeps its place: the oldest is carried over first
-                self.recent.remove(entry[0].id)
+                entry = self.recent.entries[id_]
+                self.recent.remove(id_)
                 self.settled.keep(entry)
-                self._ageing.append(entry)
+                self._ageing.append(place)
             self._arrived.popleft()
 
     def queued(self) -> int:

@@ -156,6 +156,13 @@ def test_places_count_what_was_heard_before_the_envelope() -> None:
     assert texts(told) == ["a", "x", "y", "A", "c", "d"]
 
 
+def test_what_is_left_out_later_is_counted_with_what_was_left_out_before() -> None:
+    first = envelope(replay(user("a"), omitted=4, omitted_files=["a.pdf"]), message("b"))
+    second = envelope(unheard(user("c"), omitted=2, omitted_files=["b.pdf"]), message("d"))
+    told = read([("user", first), ("assistant", "B"), ("user", second)])
+    assert (told.omitted, told.omitted_files) == (6, ("a.pdf", "b.pdf"))
+
+
 def test_a_summary_stands_in_its_place_and_deletes_nothing() -> None:
     summary = {"role": "user", "text": "summary", "summary": True, "before": 2}
     told = read([*TWO, ("user", envelope(unheard(summary), message("now")))])

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
 from stewrd_integrations import open_store
-from stewrd_integrations.errors import ConfigurationError
+from stewrd_integrations.errors import ConfigurationError, StoreError
 from stewrd_integrations.stores.redis import RedisStore
 from stewrd_integrations.stores.sqlite import SQLiteStore
+from tests.redis_server import RedisServer, require
+
+require()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/a.db"
+        return
+    with RedisServer() as server:
+        yield server.url
+
+
+def test_what_is_asked_for_reaches_the_store(url: str) -> None:
+    key = Fernet.generate_key()
+    store = open_store(url, namespace="mine", encryption_key=key, transcript_ttl=60)
+    keyless, other = open_store(url, namespace="mine"), open_store(url)
+    store.append("c", ["a line"])
+    assert store.load("c") == ["a line"]
+    with pytest.raises(StoreError, match="opened without a key"):
+        keyless.load("c")
+    assert other.load("c") == []
+    (kept,) = store.inventory().transcripts
+    assert kept.left is not None and 0 < kept.left <= 60
+    for each in (store, keyless, other):
+        each.close()
 
 
 def test_whoever_asks_for_the_same_gets_the_same(tmp_path: Path) -> None:

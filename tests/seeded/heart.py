@@ -1,19 +1,8 @@
-"""Small plausible mistakes, each of which the tests must catch: see `mutants`."""
+"""Mistakes in the heart: the decisions, the memory store and the drivers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One mistake: in a file of the package, this text becomes that."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-
+from . import Mutant
 
 TURN, OPENING, ALIGN = "sessions/turn.py", "sessions/opening.py", "sessions/align.py"
 ROADS, KEEPING, TOOLS = "sessions/roads.py", "sessions/keeping.py", "sessions/tools.py"
@@ -22,7 +11,7 @@ KEYS, FAILURES, REPLAY = "sessions/keys.py", "sessions/failures.py", "sessions/r
 LEARNING = "sessions/learning.py"
 FINDING, SPEAKING = "sessions/finding.py", "sessions/speaking.py"
 
-MUTANTS = [
+MUTANTS: list[Mutant] = [
     Mutant(
         "put before send",
         ROADS,
@@ -240,6 +229,7 @@ MUTANTS = [
         KEYS,
         'self._named("whole", instructions, rolled)',
         'self._named("whole", rolled)',
+        times=2,
     ),
     Mutant("a summary may hide an edit", ALIGN, "    if walk.tip <= front:", "    if False:"),
     Mutant(
@@ -445,7 +435,12 @@ MUTANTS = [
         "        if False and not notes.takes_tools(note, now, n",
     ),
     Mutant("one doubt counts for a day", NOTES, "if doubts else DOUBTED", "if True else 0"),
-    Mutant("calls at once are many doubts", NOTES, "now) or takes_no_tools(note, now):", "now):"),
+    Mutant(
+        "calls at once are many doubts",
+        NOTES,
+        "now) or takes_no_tools(note, now):\n            return note\n        doubts",
+        "now):\n            return note\n        doubts",
+    ),
     Mutant("nine rounds of tools", TOOLS, "run.rounds > ROUNDS:", "run.rounds >= ROUNDS:"),
     Mutant("eleven rounds of tools", TOOLS, "run.rounds > ROUNDS:", "run.rounds > ROUNDS + 1:"),
     Mutant(
