@@ -201,7 +201,7 @@ class QuotaExceededError(RateLimitError):
 
 
 class SessionLimitError(RateLimitError):
-    """429 on creating a session: the project's sessions are all in use."""
+    """No session can be opened: the project's are all in use (429), or its plan allows none."""
 
     advice = "Wait until a session has been idle for 30 minutes, or let the turn run stateless."
 

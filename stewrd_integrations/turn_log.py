@@ -13,14 +13,14 @@ from typing import Any
 
 from .sessions.call import Call, Outcome
 from .sessions.digest import Digester
-from .sessions.effects import Decision, Effect, Flow, Put, Send, Submit
+from .sessions.effects import Abandoned, Decision, Effect, Flow, Put, Send, Submit
 
 logger = logging.getLogger("stewrd_integrations")
 
 SHOWN = 8
 """Characters of an id or a hash."""
 
-AS_IT_WAS = "nothing was sent: the conversation is as it was"
+AS_IT_WAS = "no message was sent: the conversation is as it was"
 KEPT = "its session goes on with the next call"
 GIVEN_UP = "its session is given up: the next call replays"
 NO_SESSION = "it had no session to lose"
@@ -101,8 +101,10 @@ class _Story:
         else:
             facts, charged = self._facts(sent.decision, sent.session_id), "maybe"
             state = GIVEN_UP if sent.session_id else NO_SESSION
+        # What a session holds after a failure is not known.
         return {
             **facts,
+            "used": None,
             "error": type(error).__name__,
             "charged": getattr(error, "charged", charged),
             "state": KEPT if self._kept else state,
@@ -126,6 +128,8 @@ class _Story:
 
 def _log(facts: dict[str, Any]) -> None:
     failed = f" failed with {facts['error']}" if "error" in facts else ""
+    if facts.get("error") == Abandoned.__name__:
+        failed = " left by its caller"
     why = " | ".join(filter(None, (facts.get("state"), facts["reason"])))
     logger.info("Stewrd:%s %s | %s", failed, _in_words(facts), why, extra={"stewrd": facts})
 

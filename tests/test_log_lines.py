@@ -237,7 +237,7 @@ def test_a_session_of_unknown_content_is_given_up(stage: Stage, lines: Lines) ->
     assert line.startswith("Stewrd: failed with UnknownOutcomeError turn=continued road=session ")
     assert f" session={session} " in line
     assert line.endswith(
-        f" fresh=1/5 used=6/50 charged=maybe | {GIVEN_UP} | the session has heard exactly this"
+        f" fresh=1/5 used=- charged=maybe | {GIVEN_UP} | the session has heard exactly this"
     )
     talk.say("next")
     assert talk.way()[0] == "replayed"
@@ -311,7 +311,7 @@ def test_a_stream_that_is_left(stewrd: Emulator, lines: Lines, colour: str) -> N
         next(stream)
         stream.close()  # type: ignore[attr-defined]  # it is a generator
     (line,) = lines()
-    assert line.startswith("Stewrd: failed with Abandoned turn=opened ")
+    assert line.startswith("Stewrd: left by its caller turn=opened ")
     assert f" | {GIVEN_UP} | " in line
 
 

@@ -24,7 +24,7 @@ class Veil:
     """Takes a key out of text, whoever quoted it.
 
     It is found as it is, in other letters' case, percent-encoded, with HTML's entities or JSON's
-    escapes, broken into two lines, and in base64, as ``Basic`` credentials have it. Keys that
+    escapes, broken into lines that may be indented, and in base64, as ``Basic`` credentials have it. Keys that
     look like Stewrd's are found without being known. A key itself is in no attribute.
 
     Args:
@@ -73,7 +73,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 
 def _spelled(text: str) -> str:
-    return r"\s?".join(map(_forms, text))
+    return r"\s{0,8}".join(map(_forms, text))
 
 
 def _forms(character: str) -> str:

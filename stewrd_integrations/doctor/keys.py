@@ -12,8 +12,9 @@ VARIABLE = "STEWRD_API_KEY"
 PREFIX = "sk-stw_"
 MAKE_ONE = "Copy it again from the project's settings."
 GET_ONE = (
-    "Copy one from the project's settings; without an account, a local emulator prints one:\n"
+    "Copy one from the project's settings:\n"
     f"  export {VARIABLE}={PREFIX}...\n"
+    "Without an account, run the emulator in another shell; it prints what to export here:\n"
     "  python -m stewrd_integrations.emulator"
 )
 

@@ -139,9 +139,24 @@ class Settings:
         unknown = sorted(set(self.capabilities) - set(CAPABILITIES))
         if unknown:
             raise ValueError(f"capabilities that Stewrd does not have: {', '.join(unknown)}")
+        if self.plan != "free" and self.plan.strip().lower() == "free":
+            raise ValueError(f'plan must be "free", or another name; not {self.plan!r}')
+        for name in _AMOUNTS:
+            amount = getattr(self, name)
+            if amount is None and name in _MAY_BE_NONE:
+                continue
+            if isinstance(amount, bool) or not isinstance(amount, (int, float)) or amount < 0:
+                raise ValueError(f"{name} must be a number of 0 or more, not {amount!r}")
         if self.api_key is not None and not self.api_key.startswith("sk-stw_"):
             raise ValueError("api_key must begin with sk-stw_")
 
+
+_AMOUNTS = (
+    *("idle_timeout", "max_sessions", "history_limit", "rate_limit", "quota", "credits"),
+    *("max_message", "latency", "chunk_delay", "max_tools", "max_rounds", "max_output"),
+    *("tool_timeout", "chunk_bytes"),
+)
+_MAY_BE_NONE = frozenset({"rate_limit", "quota", "max_message", "chunk_bytes"})
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "retry_after": (None, "seconds", "date"),

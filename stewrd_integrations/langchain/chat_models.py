@@ -57,16 +57,16 @@ class ChatStewrd(ConfiguredChatModel):
         ```
 
     Key init args:
-        api_key: The project's key; else the environment variable `STEWRD_API_KEY`.
-        base_url: The API's address; else `STEWRD_BASE_URL`, or the public API.
-        capabilities: What the agent may use; None leaves all that the project allows.
-        conversation_id: The conversation's name; None for lists without a name.
-        tenant: Whose conversations these are; those of two tenants never meet.
-        sessions: When to open a session: "auto", "always" or "never".
-        store: Where is remembered which session heard what; else `STEWRD_STORE`, or memory.
-        timeout: Seconds that one request may take, 600 by default.
-        stall_timeout: Seconds that a stream may say nothing, 300 by default.
-        max_retries: How often a request that did no work is sent again, 2 by default.
+        - `api_key`: The project's key; else the environment variable `STEWRD_API_KEY`.
+        - `base_url`: The API's address; else `STEWRD_BASE_URL`, or the public API.
+        - `capabilities`: What the agent may use; None leaves all that the project allows.
+        - `conversation_id`: The conversation's name; None for lists without a name.
+        - `tenant`: Whose conversations these are; those of two tenants never meet.
+        - `sessions`: When to open a session: "auto", "always" or "never".
+        - `store`: Where is remembered which session heard what; else `STEWRD_STORE`, or memory.
+        - `timeout`: Seconds that one request may take, 600 by default.
+        - `stall_timeout`: Seconds that a stream may say nothing, 300 by default.
+        - `max_retries`: How often a request that did no work is sent again, 2 by default.
 
         See the fields for the rest, each with its unit.
 

@@ -49,6 +49,10 @@ UNHEARD_LIMIT = 3
 must have had an answer to get one: bad requests in a loop must not take all the slots."""
 
 
+NO_PLAN = "the plan does not allow sessions"
+BUY = "Buy a credit pack, which allows them, or let the turn run stateless."
+
+
 @dataclass(frozen=True, slots=True)
 class NoSeat:
     """No session can be had: the turn goes stateless.
@@ -114,7 +118,9 @@ def open_session(
         seat = yield from _open_new(keys, policy, note, provisional, slot, now)
     if isinstance(seat, NoSeat) and not provisional:
         if policy.on_session_limit == "error":
-            raise SessionLimitError(f"No session can be opened: {seat.reason}.", sent=False)
+            advice = BUY if seat.reason == NO_PLAN else None
+            told = f"No session can be opened: {seat.reason}."
+            raise SessionLimitError(told, sent=False, advice=advice)
         if not seat.told:
             yield Warn("no session", f"{seat.reason}; the turn is answered without a session")
     return seat
@@ -172,7 +178,7 @@ def _open_new(
     if note.get(notes.FAILED):
         return NoSeat("the store failed", told=True)
     if note.get("plan", 0.0) > now:
-        return NoSeat("the plan does not allow sessions")
+        return NoSeat(NO_PLAN)
     if note.get("full", 0.0) > now:
         return NoSeat("the server said that no slot is free")
     pool = f"{keys.project}/provisional"
@@ -242,7 +248,7 @@ def _not_created(error: StewrdError, keys: Keys, reserved: str, now: float) -> F
         case PlanRestrictedError():
             until = now + notes.PLAN_REMEMBERED
             yield ChangeNote(keys.project_note, notes.refused("plan", until))
-            return NoSeat("the plan does not allow sessions")
+            return NoSeat(NO_PLAN)
         case ServerError(status=503):
             return (yield from _full(keys, now))
         case SessionLimitError() | ServerError():

@@ -31,6 +31,11 @@ from stewrd_integrations.emulator import Settings
         {"calls_message": "some"},
         {"capabilities": ("fly",)},
         {"api_key": "secret"},
+        {"plan": "Free"},
+        {"history_limit": "x"},
+        {"latency": -1},
+        {"credits": None},
+        {"max_sessions": True},
     ],
 )
 def test_wrong_values_are_refused(wrong: dict[str, Any]) -> None:

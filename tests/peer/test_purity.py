@@ -36,6 +36,11 @@ def test_the_server_imports_the_standard_library_and_itself(name: str) -> None:
             case ast.ImportFrom(level=1, module=str(module)):
                 assert module in SERVER
                 continue
+            case ast.ImportFrom(level=1, module=None, names=names):
+                assert {alias.name for alias in names} <= set(SERVER)
+                continue
+            case ast.ImportFrom(level=level):
+                raise AssertionError(f"an import of level {level}")
             case _:
                 continue
         assert imported <= sys.stdlib_module_names
