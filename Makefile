@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # More for pytest: make test ARGS="-k align -x"
 ARGS ?=
+# How long `make soak` goes on.
+MINUTES ?= 30
 # Tests run in as many processes as there are cores: make test WORKERS=0 for one.
 WORKERS ?= auto
 
@@ -50,8 +52,8 @@ format: $(VENV)/.dev ## Format the code, and mend what the linter can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-soak: $(VENV)/.dev ## Run the tests that take minutes
-	@$(BIN)/python -m pytest -m soak -n $(WORKERS) $(ARGS)
+soak: $(VENV)/.dev ## Run the machines and the chaos test with fresh seeds: make soak MINUTES=30
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 docs: $(VENV)/.dev ## Build the documentation into site/, with strict links; make docs ARGS=serve shows it
 	@if [ "$(ARGS)" = serve ]; then $(BIN)/zensical serve; else $(BIN)/zensical build --clean --strict; fi

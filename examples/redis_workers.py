@@ -28,7 +28,7 @@ from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.langchain import ChatStewrd
 
 WORKERS = 4
-TIMEOUT = 3.0  # seconds for one turn
+TIMEOUT = 5.0  # seconds for one turn
 KILL, WAIT = "(kill)", "(wait)"
 SCRIPT = [
     "My name is Ada.",

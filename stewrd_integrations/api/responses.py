@@ -44,6 +44,9 @@ LONGEST_TOLD = 2**16
 MOST = 2**53
 """No count is greater: beyond it JSON's numbers are not exact."""
 
+LONGEST_CUT = 4096
+"""Characters, more than any key has in any of its forms."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 LONGEST_BODY = 64 * 2**20
 """Bytes, unpacked: a small body can be packed so that it fills the memory."""
@@ -201,8 +204,11 @@ def clean(value: object, veil: Veil = BARE) -> str | None:
     """
     if not isinstance(value, str):
         return None
-    line = veil(" ".join(value[:LONGEST_TOLD].split()))[:MAX_MESSAGE]
-    return "".join(each if each.isprintable() else "\ufffd" for each in line) or None
+    text = " ".join(value[:LONGEST_TOLD].split())
+    if len(value) > LONGEST_TOLD:
+        text = text[:-LONGEST_CUT]  # its end may be the first half of the key, which no veil knows
+    line = "".join(each if each.isprintable() else "\ufffd" for each in text)
+    return veil(line)[:MAX_MESSAGE] or None
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -305,7 +311,7 @@ def reply_of(data: Mapping[str, Any], veil: Veil = BARE) -> tuple[Reply | None, 
         capabilities_used=_names(data.get("capabilities_used"), veil),
         files=files,
         usage=_usage(data),
-        duration_ms=_whole(meta.get("duration_ms", data.get("duration_ms"))),
+        duration_ms=whole(meta.get("duration_ms", data.get("duration_ms"))),
         session_id=_told(data.get("session_id"), veil),
         project_id=_told(meta.get("project_id"), veil),
         plan=_told(meta.get("plan"), veil),
@@ -345,9 +351,9 @@ def _tool_call(item: Mapping[str, Any]) -> ToolCall | None:
 def _usage(data: Mapping[str, Any]) -> Usage:
     usage = _mapping(data.get("usage"))
     return Usage(
-        credits=_whole(usage.get("credits_this_request")),
-        credits_remaining=_whole(usage.get("credits_remaining")),
-        tokens=_whole(usage.get("tokens_used", data.get("tokens_used"))),
+        credits=whole(usage.get("credits_this_request")),
+        credits_remaining=whole(usage.get("credits_remaining")),
+        tokens=whole(usage.get("tokens_used", data.get("tokens_used"))),
     )
 
 
@@ -409,7 +415,7 @@ def _names(value: object, veil: Veil) -> tuple[str, ...]:
     return tuple(name for name in names if isinstance(name, str) and not veil.covers(name))
 
 
-def _whole(value: object) -> int | None:
+def whole(value: object) -> int | None:
     """A count as JSON may hold it; what none can be is as good as not told."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Generator
 from functools import cache, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import httpx
@@ -43,7 +43,8 @@ POOL = 5.0
 READ = 300.0
 
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+# A ProxyError is a tunnel that was refused: nothing of the request has left.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _UNBUILDABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 # A connection the server closes at the moment of sending looks like one that died at work, so
@@ -64,7 +65,14 @@ class KeyAuth(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Called by httpx for every request."""
-        key = self._key.reveal()
+        try:
+            key = self._key.reveal()
+        except StewrdError:
+            raise
+        except Exception as error:
+            # Whoever asks a vault by httpx would have its failures taken for the request's.
+            name = type(error).__name__
+            raise NeverSentError(f"api_key gave no key ({name}); nothing was sent.") from error
         self.veil = Veil(key)
         request.headers["Authorization"] = f"Bearer {key}"
         del key
@@ -181,7 +189,7 @@ class SharedClient:
         with self._lock:
             self._holders.add(holder)
             if self._http is None:
-                self._http = httpx.Client(mounts=_DIRECT, **_common())
+                self._http = _made(httpx.Client)
             return self._http
 
     def release(self, holder: object) -> None:
@@ -233,8 +241,25 @@ class SharedAsyncClients:
 
 class _Held:
     def __init__(self) -> None:
-        self.http = httpx.AsyncClient(mounts=_DIRECT, **_common())
+        self.http = _made(httpx.AsyncClient)
         self.holders: WeakSet[object] = WeakSet()
+
+
+_Http = TypeVar("_Http", httpx.Client, httpx.AsyncClient)
+
+
+def _made(kind: type[_Http]) -> _Http:
+    """A client with the proxies of the environment."""
+    try:
+        return kind(mounts=_DIRECT, **_common())
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        name = type(error).__name__
+    # Outside, as httpx's error may show the proxy's address, and that its password.
+    raise ConfigurationError(
+        f"httpx can't use the proxy settings of the environment ({name}).",
+        advice="Check HTTPS_PROXY, ALL_PROXY and NO_PROXY (no brackets and no /bits there); for a "
+        'SOCKS proxy, pip install "httpx[socks]".',
+    )
 
 
 def _common() -> dict[str, Any]:

@@ -16,7 +16,10 @@ SHORTEST = 8
 
 IN_ITS_PLACE = "[key]"
 
-_OURS = re.compile(r"sk-stw_[\x21-\x7e]*")
+_GAP = r"[\s\ufffd]{0,8}"
+"""What may have come between two characters; U+FFFD stands for what is not to be seen."""
+
+_OURS = re.compile(r"sk-stw_[\x21-\x7e\ufffd]*")
 _NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 
 
@@ -24,8 +27,8 @@ class Veil:
     """Takes a key out of text, whoever quoted it.
 
     It is found as it is, in other letters' case, percent-encoded, with HTML's entities or JSON's
-    escapes, broken into lines that may be indented, and in base64, as ``Basic`` credentials have it. Keys that
-    look like Stewrd's are found without being known. A key itself is in no attribute.
+    escapes, broken into lines that may be indented, and in base64, as ``Basic`` credentials have
+    it. Keys that look like Stewrd's are found without being known. A key itself is in no attribute.
 
     Args:
         key: The key in use, if there is one.
@@ -73,7 +76,13 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 
 def _spelled(text: str) -> str:
-    return r"\s{0,8}".join(map(_forms, text))
+    # Of three backslashes or more any part could be the escape of the next one, and searching would
+    # take for ever: such a run is one piece.
+    pieces = re.findall(r"\\{3,}|.", text)
+    return _GAP.join(
+        rf"\\{{{len(piece)},{4 * len(piece)}}}" if len(piece) > 1 else _forms(piece)
+        for piece in pieces
+    )
 
 
 def _forms(character: str) -> str:

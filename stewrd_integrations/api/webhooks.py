@@ -40,7 +40,8 @@ def verify_webhook(
     """Check a webhook's signature and time, and give back what it says.
 
     Stewrd posts again what was not answered with success, so the same event may come more than
-    once: ``X-Stewrd-Webhook-Id`` tells (contract, *Webhooks*).
+    once: the signed ``id`` in it tells, while nobody has signed ``X-Stewrd-Webhook-Id`` (contract,
+    *Webhooks*).
 
     Args:
         body: The bytes of the request as they came; JSON that was read and written again is

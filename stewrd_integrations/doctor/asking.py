@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..api.credentials import ApiKey
+from ..api.responses import BARE
 from ..api.settings import user_agent
 from ..api.transport import TRANSPORT_ERRORS, KeyAuth, shared_client
+from ..api.veils import Veil
+from ..errors import ConfigurationError
 
 LONGEST = 2**20
 """Bytes of an answer that are read."""
@@ -46,6 +49,7 @@ class Answer:
     body: bytes
     seconds: float
     came: float
+    veil: Veil = field(default=BARE, repr=False)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -89,7 +93,10 @@ class Line:
         Raises:
             Unreached: No answer came.
         """
-        http, began = shared_client().lease(self), time.monotonic()
+        try:
+            http, began = shared_client().lease(self), time.monotonic()
+        except ConfigurationError as error:  # of the proxies
+            raise Unreached(error) from None
         end = began + (seconds or self.seconds)
         try:
             request = http.build_request(
@@ -112,7 +119,8 @@ class Line:
         except TRANSPORT_ERRORS as error:
             raise Unreached(error) from None
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, bytes(said), time.monotonic() - began, came)
+        took = time.monotonic() - began
+        return Answer(response.status_code, headers, bytes(said), took, came, auth.veil)
 
     def close(self) -> None:
         """Give the connection back."""

@@ -71,7 +71,10 @@ def _proxy_for(place: Place) -> Place | None:
     if not url:
         return None
     # It may hold a password, so only its host and port are ever told.
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+    except ValueError:
+        return Place("", "?", 0)
     try:
         return Place("", parts.hostname or "?", parts.port or _PORTS.get(parts.scheme, 1080))
     except ValueError:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from ..api.responses import clean, whole
 from ..types import CREDITS
 from .asking import Answer, Line, Unreached
 from .findings import Finding
@@ -24,6 +25,7 @@ SKEW, WORST_SKEW = 30.0, 300.0
 """Seconds that clocks may differ: beyond the first it is told, beyond the second webhooks fail."""
 
 SLOW = 5.0
+LONGEST_PLAN = 60
 STATUS_PAGE = "Try again in some minutes; if it stays, ask Stewrd's support."
 
 
@@ -149,7 +151,7 @@ def _empty(capability: str) -> dict[str, Any]:
 def _spent(answer: Answer) -> float | None:
     usage = answer.data.get("usage")
     spent = usage.get("credits_this_request") if isinstance(usage, dict) else None
-    return spent if isinstance(spent, (int, float)) and not isinstance(spent, bool) else None
+    return whole(spent)
 
 
 def key_finding(answer: Answer) -> Finding:
@@ -214,9 +216,10 @@ def _not_reached(error: Unreached) -> Finding:
 
 def _plan(answer: Answer) -> Finding:
     meta, usage = (answer.data.get(key) for key in ("meta", "usage"))
-    plan = meta.get("plan") if isinstance(meta, dict) else None
-    left = usage.get("credits_remaining") if isinstance(usage, dict) else None
-    told = f"{plan}" if isinstance(plan, str) and plan.isprintable() else "the answer names none"
+    # What a server writes may hold the key, and be as long as it likes.
+    plan = clean(meta.get("plan"), answer.veil) if isinstance(meta, dict) else None
+    left = whole(usage.get("credits_remaining")) if isinstance(usage, dict) else None
+    told = plan[:LONGEST_PLAN] if plan else "the answer names none"
     told += f"; {left} credits left" if isinstance(left, int) else "; credits left are not told"
     if plan == "free":
         return Finding("plan", "note", f"{told}; it has chat and data, no sessions", NO_SESSIONS)

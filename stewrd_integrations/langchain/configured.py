@@ -6,6 +6,8 @@ The key is masked as soon as it arrives, and leaves the model on no other way th
 from __future__ import annotations
 
 import copy
+import os
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -233,13 +235,29 @@ class ConfiguredChatModel(AddressedChatModel):
         # Not `self._made`, which pydantic looks up in many steps: each call asks several times.
         made = (self.__pydantic_private__ or {}).get("_made")
         if made is None:
-            made = self._made = self._make()
+            # One alone, as it counts the credits, and knows its conversations by their content.
+            with _Making.lock:
+                made = (self.__pydantic_private__ or {}).get("_made")
+                if made is None:
+                    made = self._made = self._make()
         runtime: Runtime = made
         return runtime
 
     def _make(self) -> Runtime:
         options = restored({name: getattr(self, name) for name in OPTION_NAMES})
         return Runtime(Options(**{**options, "api_key": ApiKey(options.pop("api_key"))}))
+
+
+class _Making:
+    lock = threading.RLock()
+
+
+def _unlock() -> None:
+    _Making.lock = threading.RLock()  # a thread that the child does not have may hold it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def _masked(key: Any) -> Any:

@@ -107,8 +107,6 @@ class Binding:
             raise ValueError("A binding is an object.")  # noqa: TRY004 - the text is what is wrong
         if data.pop("schema", None) != SCHEMA:
             return None
-        if data.get("session_id") is not None and not _is_id(data["session_id"]):
-            raise ValueError("A binding has no session's id.")
         covered, run = data.pop("covered", None), data.pop("run", None)
         return cls(
             **_checked(cls, data),
@@ -117,13 +115,14 @@ class Binding:
         )
 
 
+def leads_nowhere(binding: Binding) -> bool:
+    """Whether its session's id goes into no path: somebody else's hand was in the store."""
+    id_ = binding.session_id
+    return id_ is not None and re.fullmatch(r"[A-Za-z0-9_-]{1,128}", id_) is None
+
+
 def _is_text(value: Any) -> bool:
     return type(value) is str
-
-
-def _is_id(value: Any) -> bool:
-    """Whether it can go into a path, as every id of a session does."""
-    return type(value) is str and re.fullmatch(r"[A-Za-z0-9_-]{1,128}", value) is not None
 
 
 def _is_time(value: Any) -> bool:

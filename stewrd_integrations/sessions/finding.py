@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .align import Alignment, Fresh, align
-from .binding import DAY, Binding
+from .binding import DAY, Binding, leads_nowhere
 from .digest import Covered
 from .effects import Flow, Put, Take
 from .keys import Keys
@@ -24,6 +24,8 @@ def find(keys: Keys) -> Flow[tuple[Binding | None, Alignment]]:
         binding = yield Take(sought, unique)
         if binding is None:
             break
+        if leads_nowhere(binding):
+            continue  # it is dropped
         verdict = _aligned(keys, binding)
         if verdict.continues:
             break

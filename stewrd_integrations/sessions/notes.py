@@ -21,6 +21,9 @@ LONGEST_HOLD = 300.0
 """Seconds, more than any call holds its name: what says more was written by a wrong clock."""
 
 FULL_REMEMBERED = 30.0
+SKEW = 60.0
+"""Seconds that the clocks of two machines may differ."""
+
 DOUBTED = 600.0
 """Seconds that one empty answer keeps tools off sessions: it may have been a slip (R11)."""
 
@@ -364,14 +367,25 @@ def refused(kind: str, until: float) -> Change:
     return change
 
 
+def is_refused(note: NoteState, kind: str, now: float) -> bool:
+    """Whether the project is refused this still: "plan" or "full"."""
+    longest = PLAN_REMEMBERED if kind == "plan" else FULL_REMEMBERED
+    return _holds(sound(note), kind, now, now + longest)
+
+
+def _holds(note: NoteState, name: str, now: float, latest: float) -> bool:
+    """Whether it is so until later than now; what says beyond the latest had a wrong clock."""
+    return bool(now < note.get(name, 0.0) <= latest + SKEW)
+
+
 def takes_tools(note: NoteState, now: float, lead: float = 0.0) -> bool:
     """Whether a session of the project was seen to take tools, as known ``lead`` seconds hence."""
-    return bool(sound(note).get("tools_ok", 0.0) > now + lead)
+    return _holds(sound(note), "tools_ok", now + lead, now + TOOLS_REMEMBERED)
 
 
 def takes_no_tools(note: NoteState, now: float) -> bool:
     """Whether tools are kept off the sessions of the project."""
-    return bool(sound(note).get("tools", 0.0) > now)
+    return _holds(sound(note), "tools", now, now + TOOLS_REMEMBERED)
 
 
 def tools_taken(now: float) -> Change:

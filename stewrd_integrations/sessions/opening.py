@@ -17,7 +17,7 @@ from ..errors import (
 )
 from ..types import Session
 from . import notes
-from .binding import Binding
+from .binding import Binding, leads_nowhere
 from .call import Policy
 from .digest import Covered
 from .effects import (
@@ -131,6 +131,8 @@ def _spare(keys: Keys, policy: Policy, epoch: int, now: float) -> Flow[str | Non
         binding: Binding | None = yield Take((keys.own_spare, keys.tenant_spare, keys.spare))
         if binding is None or binding.session_id is None:
             return None
+        if leads_nowhere(binding):
+            continue  # it is dropped
         if is_idle(binding.sent_at, policy, now):
             yield Vacate(keys.project, binding.session_id)
         elif keys.own_spare not in binding.keys or binding.epoch == epoch:
@@ -177,9 +179,9 @@ def _open_new(
 ) -> Flow[Seat | NoSeat]:
     if note.get(notes.FAILED):
         return NoSeat("the store failed", told=True)
-    if note.get("plan", 0.0) > now:
+    if notes.is_refused(note, "plan", now):
         return NoSeat(NO_PLAN)
-    if note.get("full", 0.0) > now:
+    if notes.is_refused(note, "full", now):
         return NoSeat("the server said that no slot is free")
     pool = f"{keys.project}/provisional"
     ttl = policy.idle_timeout + MARGIN

@@ -326,7 +326,7 @@ def test_the_wrong_kind_of_http_client() -> None:
         (httpx.LocalProtocolError, ConfigurationError, False, 1),
         (httpx.InvalidURL, ConfigurationError, False, 1),
         (httpx.WriteTimeout, TimedOutError, True, 1),
-        (httpx.ProxyError, StewrdError, True, 1),
+        (httpx.ProxyError, NeverSentError, False, 3),
     ],
 )
 def test_errors_no_server_can_cause(error: Any, expected: Any, sent: bool, count: int) -> None:

@@ -5,16 +5,14 @@ frameworks, on sessions that die young, while the server breaks off, hangs up an
 and `kill -9` hits them at any moment. The server tells for each answer what it knew when it gave
 it, and that must be what the application had shown.
 
-``STEWRD_CHAOS_SECONDS`` is how long each of the long runs (`make soak`) takes.
+It goes on for as long as one wants in `tests.soak`.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,7 +23,6 @@ from tests.chaos.plan import Report
 from tests.chaos.redis_trouble import Trouble
 
 TURNS = 2_000
-LONG = float(os.environ.get("STEWRD_CHAOS_SECONDS", "180"))
 SQLITE = "sqlite:///DIRECTORY/store.db"
 WAYS = {
     *("session/continued", "session/opened", "session/replayed"),
@@ -65,18 +62,6 @@ def it_was_chaos(report: Report) -> None:
     assert report.ways["session/continued"] >= report.turns / 20
 
 
-def repeated(
-    store: str, seconds: float, turns: int, meanwhile: Callable[[], None] | None = None, **plan: Any
-) -> Report:
-    """Runs one after another, for the server remembers all that it was asked."""
-    until, whole = time.monotonic() + seconds, Report()
-    while time.monotonic() < until or whole.turns < turns:
-        whole.add(launch(store, meanwhile, seed=seed(), turns=3_000, limit=300.0, **plan))
-        if whole.wrong or whole.crashes:
-            break
-    return whole
-
-
 @pytest.fixture(params=["sqlite", "redis"])
 def store(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "sqlite":
@@ -109,22 +94,6 @@ def test_a_redis_in_trouble(trouble: Trouble) -> None:
     show(f"chaos, and Redis in trouble ({trouble})", report)
     contexts_are_right(report)
     assert report.turns >= 300
-
-
-@pytest.mark.soak
-def test_many_turns(store: str) -> None:
-    report = repeated(store, LONG, TURNS)
-    show("long chaos", report)
-    contexts_are_right(report)
-    slots_are_counted(report)
-    it_was_chaos(report)
-
-
-@pytest.mark.soak
-def test_a_redis_in_trouble_for_long(trouble: Trouble) -> None:
-    report = repeated(trouble.url, LONG, TURNS, meanwhile=trouble, slots_last=False)
-    show(f"long chaos, and Redis in trouble ({trouble})", report)
-    contexts_are_right(report)
 
 
 # -- does the judge see anything? ------------------------------------------------------

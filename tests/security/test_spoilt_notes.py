@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -169,3 +170,21 @@ def test_a_conversation_goes_on_over_a_spoilt_note(written: Any) -> None:
     assert talk.say("and on").decision.turn == "continued"
     place: dict[str, Any] = {"api_key": KEY, "base_url": ADDRESS, "store": store}
     assert Conversation(Options(conversation_id="ada", **place)).session() is None
+
+
+@pytest.mark.parametrize("bad", ["../agent", "", "a/b", "a\n", "é", "x" * 129])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_binding_whose_session_fits_into_no_path_is_dropped(named: bool, bad: str) -> None:
+    stage = Stage.make()
+    talk = Talk(stage.model(), "ada" if named else None)
+    talk.say("hello")
+    talk.say("and on")
+    assert isinstance(stage.store, MemoryStore)
+    for binding, until in list(stage.store._bindings):
+        stage.store.put(replace(binding, session_id=bad), until)
+    assert talk.say("and on again").decision.turn in ("replayed", "stateless")
+    talk.say("once more")
+    assert {
+        kept.binding.session_id for kept in stage.store.inventory().bindings if kept.binding
+    } & {bad} == set()
+    assert all(bad not in request.path for request in stage.requests if bad)

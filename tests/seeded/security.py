@@ -72,8 +72,8 @@ ECHOES = [
     Mutant(
         "an error may rule a terminal",
         RESPONSES,
-        'each if each.isprintable() else "\\ufffd" for each in line',
-        "each for each in line",
+        'each if each.isprintable() else "\\ufffd" for each in text',
+        "each for each in text",
     ),
 ]
 

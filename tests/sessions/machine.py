@@ -8,7 +8,6 @@ against them. The reader of what the server heard shares no code with the writer
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,59 +17,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from stewrd_integrations import errors
 from stewrd_integrations.emulator.agent import Context
 from stewrd_integrations.emulator.records import Exchange, Run
-from stewrd_integrations.runtime import Runtime
 from stewrd_integrations.sessions import opening
 from stewrd_integrations.sessions.call import Outcome
 from stewrd_integrations.sessions.digest import normalise
 from stewrd_integrations.types import Message
+from tests.machines.faults import CREATE_FAULTS, FAULTS
+from tests.machines.runtimes import run_here, run_on_loop
+from tests.machines.talks import GIVEN_UP
 from tests.worlds import KEY, Stage, stored_text
 
 SLOTS = 4
 CAP = 8
-
-GIVEN_UP = (
-    errors.UnknownOutcomeError,
-    errors.ServerError,
-    errors.InsufficientCreditsError,
-    errors.PermissionDeniedError,
-    errors.QuotaExceededError,
-)
-"""After these the server may have the turn: the session must never be used again."""
-
-FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("error", {"status": 400, "code": "invalid_body"}),
-    ("error", {"status": 401, "code": "invalid_api_key"}),
-    ("error", {"status": 402, "code": "insufficient_credits"}),
-    ("error", {"status": 403, "code": "capability_not_enabled"}),
-    ("error", {"status": 429, "code": "rate_limited"}),
-    ("error", {"status": 429, "code": "quota_exceeded"}),
-    ("error", {"status": 500, "code": "internal_error"}),
-    ("error", {"status": 500, "code": "internal_error", "after": True}),
-    ("error", {"status": 502, "code": "compute_error"}),
-    ("error", {"status": 502, "code": "compute_unavailable", "after": True}),
-    ("error", {"status": 503, "code": "service_unavailable"}),
-    ("error", {"status": 503, "code": "service_unavailable", "retry_after": 0}),
-    ("html", {"status": 504}),
-    ("empty", {"status": 408}),
-    ("hang_up", {}),
-    ("hang_up", {"after": True}),
-    ("cut", {"chunks": 1}),
-    ("garbage", {}),
-    ("wrong_shape", {}),
-    ("slow", {"seconds": 3600.0}),
-    ("stream_error", {"chunks": 1}),
-    ("no_done", {}),
-    ("expire", {}),
-    ("json_instead_of_stream", {}),
-)
-CREATE_FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("error", {"status": 429, "code": "rate_limited", "times": 2}),
-    ("error", {"status": 429, "code": "too_many", "times": 1}),
-    ("error", {"status": 403, "code": "plan_restricted"}),
-    ("error", {"status": 500, "code": "internal_error"}),
-    ("hang_up", {"after": True}),
-    ("garbage", {}),
-)
 
 
 @dataclass
@@ -317,8 +274,11 @@ class Machine(RuleBasedStateMachine):
             one_shot=one_shot and talk.kind != "content",
         )
         try:
-            run = self.run_on_loop if on_loop else self.run_here
-            outcome = run(self.models[talk.model], call, abandon if walked_away else None)
+            leaves, model = abandon if walked_away else None, self.models[talk.model]
+            if on_loop:
+                outcome = self.loop.run_until_complete(run_on_loop(model, call, leaves))
+            else:
+                outcome = run_here(model, call, leaves)
         except errors.StewrdError as failed:
             error = failed
         self.check(talk, outcome, error, runs, requests)
@@ -333,28 +293,6 @@ class Machine(RuleBasedStateMachine):
     def somebody_goes_on(self, which: int, turns: int, stream: bool) -> None:
         for turn in range(turns):
             self.somebody_speaks(which, turn, stream, False, None, False, False)
-
-    def run_here(self, model: Runtime, call: Any, abandon: int | None) -> Outcome | None:
-        last: Any = None
-        with closing(model.stream(call)) as items:
-            for number, item in enumerate(items):
-                if number == abandon and not isinstance(item, Outcome):
-                    return None
-                last = item
-        return last if isinstance(last, Outcome) else None
-
-    def run_on_loop(self, model: Runtime, call: Any, abandon: int | None) -> Outcome | None:
-        async def run() -> Outcome | None:
-            last: Any = None
-            async with aclosing(model.astream(call)) as items:
-                number = 0
-                async for item in items:
-                    if number == abandon and not isinstance(item, Outcome):
-                        return None
-                    last, number = item, number + 1
-            return last if isinstance(last, Outcome) else None
-
-        return self.loop.run_until_complete(run())
 
     # -- what must hold ----------------------------------------------------------------
 

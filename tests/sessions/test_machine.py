@@ -1,5 +1,6 @@
-"""The state machine: short in every run, long under ``make soak``.
+"""The state machine: short in every run, long in `tests.soak`.
 
+``STEWRD_MACHINE_SHRINK=0`` tells of what was found as it was, for who needs to know only whether;
 ``STEWRD_MACHINE_EXAMPLES`` and ``STEWRD_MACHINE_STEPS`` say how many conversations' lives are
 played in the short run, and how long they are.
 """
@@ -8,10 +9,11 @@ from __future__ import annotations
 
 import os
 
-import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.sessions.machine import Colliding, Machine
+
+SHRINKS = os.environ.get("STEWRD_MACHINE_SHRINK") != "0"
 
 
 def profile(examples: int, steps: int) -> settings:
@@ -21,6 +23,7 @@ def profile(examples: int, steps: int) -> settings:
         deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
+        phases=[phase for phase in Phase if SHRINKS or phase is not Phase.shrink],
     )
 
 
@@ -28,11 +31,6 @@ SHORT = profile(
     int(os.environ.get("STEWRD_MACHINE_EXAMPLES", "100")),
     int(os.environ.get("STEWRD_MACHINE_STEPS", "40")),
 )
-LONG = profile(5_000, 60)
 
 TestUnique = type("TestUnique", (Machine.TestCase,), {"settings": SHORT})
 TestColliding = type("TestColliding", (Colliding.TestCase,), {"settings": SHORT})
-TestUniqueLong = pytest.mark.soak(type("TestUniqueLong", (Machine.TestCase,), {"settings": LONG}))
-TestCollidingLong = pytest.mark.soak(
-    type("TestCollidingLong", (Colliding.TestCase,), {"settings": LONG})
-)

@@ -7,7 +7,6 @@ answer is held against them. Here an agent asks for tools, and its runs wait.
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,22 +16,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from stewrd_integrations import errors
 from stewrd_integrations.emulator.agent import Answer, Context
 from stewrd_integrations.emulator.records import Exchange, Run
-from stewrd_integrations.runtime import Runtime
 from stewrd_integrations.sessions import opening
 from stewrd_integrations.sessions.call import Outcome
 from stewrd_integrations.stores import MemoryStore
 from stewrd_integrations.types import Message, Tool
-from tests.sessions.machine import CREATE_FAULTS, FAULTS, GIVEN_UP
-from tests.sessions.tooling import (
-    TOOLS,
-    due,
-    ends_of_outputs,
-    fits,
-    side_by_side,
-    tool,
-    words_heard,
-    words_of,
-)
+from tests.machines.faults import BEHAVIOURS, CREATE_FAULTS, FAULTS
+from tests.machines.judge import Case, Judge
+from tests.machines.runtimes import run_here, run_on_loop
+from tests.machines.talks import GIVEN_UP
+from tests.sessions.tooling import TOOLS, due, tool
 from tests.worlds import Stage
 
 SLOTS = 5
@@ -49,19 +41,6 @@ COMING_BACK = (
     "user",
     "application",
 )
-NOTHING_HEARD = (400, 401, 404, 410, 429)
-
-BEHAVIOURS: dict[str, tuple[Any, ...]] = {
-    "session_tools": (*["accepted"] * 5, "refused", "empty", "ignored"),
-    "session_rounds": ("all", "all", "answer", "message"),
-    "count_rounds": (True, False),
-    "waiting_run": ("message", "calls", "nothing"),
-    "outputs_reset_idle": (True, False),
-    "expired_session_run": ("expired", "context_expired", "answered"),
-    "compute_instance": ("fresh", "same", "none"),
-    "calls_message": ("absent", "null", "empty"),
-    "over_limit": ("drop_oldest", "error"),
-}
 
 
 class Flaky(MemoryStore):
@@ -134,16 +113,12 @@ class ToolsMachine(RuleBasedStateMachine):
         self.count = 0
         self.answers = 0
         self.conversations: list[Conversation] = []
-        self.given_up: set[str] = set()
-        self.scopes: dict[str, tuple[object, ...]] = {}
-        self.hidden: set[str] = set()
-        self.runs_expired = False
 
     @initialize(
         behaviour=st.fixed_dictionaries({k: st.sampled_from(v) for k, v in BEHAVIOURS.items()})
     )
     def the_server_behaves(self, behaviour: dict[str, Any]) -> None:
-        self.behaviour = behaviour
+        self.judge = Judge(behaviour)
         stage = Stage.make(
             self.agent, max_sessions=SLOTS, history_limit=CAP, rate_limit=None, **behaviour
         )
@@ -189,7 +164,7 @@ class ToolsMachine(RuleBasedStateMachine):
         if what == "sessions":
             self.stage.world.expire()
         else:
-            self.runs_expired = True
+            self.judge.runs_expired = True
             self.stage.world.expire_run()
 
     @rule(
@@ -351,8 +326,11 @@ class ToolsMachine(RuleBasedStateMachine):
         outcome: Outcome | None = None
         error: Exception | None = None
         try:
-            run = self.run_on_loop if on_loop else self.run_here
-            outcome = run(self.models[talk.model], call, abandon if stream else None)
+            leaves, model = abandon if stream else None, self.models[talk.model]
+            if on_loop:
+                outcome = self.loop.run_until_complete(run_on_loop(model, call, leaves))
+            else:
+                outcome = run_here(model, call, leaves)
         except errors.StewrdError as failed:
             error = failed
         self.check(talk, outcome, error, self.stage.runs[runs:], self.stage.requests[requests:])
@@ -393,28 +371,6 @@ class ToolsMachine(RuleBasedStateMachine):
                 if self.pick(which).waits:
                     self.goes_on(which, script, "all", False, True, None, False, False)
 
-    def run_here(self, model: Runtime, call: Any, abandon: int | None) -> Outcome | None:
-        last: Any = None
-        with closing(model.stream(call)) as items:
-            for number, item in enumerate(items):
-                if number == abandon and not isinstance(item, Outcome):
-                    return None
-                last = item
-        return last if isinstance(last, Outcome) else None
-
-    def run_on_loop(self, model: Runtime, call: Any, abandon: int | None) -> Outcome | None:
-        async def run() -> Outcome | None:
-            last: Any = None
-            async with aclosing(model.astream(call)) as items:
-                number = 0
-                async for item in items:
-                    if number == abandon and not isinstance(item, Outcome):
-                        return None
-                    last, number = item, number + 1
-            return last if isinstance(last, Outcome) else None
-
-        return self.loop.run_until_complete(run())
-
     # -- what must hold ----------------------------------------------------------------
 
     def check(
@@ -425,73 +381,21 @@ class ToolsMachine(RuleBasedStateMachine):
         runs: list[Run],
         requests: list[Exchange],
     ) -> None:
-        on_sessions = [
-            one for one in requests if one.session_id and not one.path.endswith("/sessions")
-        ]
-        for exchange in on_sessions:
-            session = str(exchange.session_id)
-            assert session not in self.given_up, "a session given up was used again"
-            if exchange.status not in NOTHING_HEARD:
-                assert self.scopes.setdefault(session, talk.scope) == talk.scope, "two scopes"
-        if outcome is None and (error is None or isinstance(error, GIVEN_UP)):
-            # One that refused the tools has heard nothing, however it went on beside it.
-            left = [one for one in on_sessions[-1:] if one.code != "invalid_tools"]
-            self.given_up.update(str(one.session_id) for one in left)
-        asked = [run for run in runs if not run.round]
-        # An answer without anything has shown that sessions take no tools, be it true or not.
-        learnt = asked[:1] if len(asked) > 1 and asked[-1].road == "stateless" else []
-        unheard = [run for run in learnt if run.road == "session" and talk.tools]
-        self.given_up.update(str(run.session_id) for run in unheard)
-        assert len(asked) - len(unheard) <= 1, "the same was asked twice"
-        assert len(runs) - len(asked) <= 1, "outputs were given twice"
-        if isinstance(error, errors.StewrdError) and not error.sent:
-            assert not runs
-        whole = [
-            self.check_context(talk, run, answers=outcome is not None and run is runs[-1])
-            for run in runs
-        ]
+        gives_up = error is None or isinstance(error, GIVEN_UP)
+        sent = error.sent if isinstance(error, errors.StewrdError) else True
+        case = Case(talk, outcome is not None, gives_up, sent, bool(talk.tools))
+        self.judge.check(case, runs, requests)
         if outcome is not None:
-            assert whole[-1], "the answer is to less than was shown"
             assert outcome.session_id == runs[-1].session_id
             assert outcome.reply.message == runs[-1].answer
             names = [(call.id, call.name) for call in runs[-1].calls]
             assert [(call.id, call.name) for call in outcome.reply.tool_calls] == names
 
-    def check_context(self, talk: Conversation, run: Run, *, answers: bool) -> bool:
-        """The agent read what was shown; returns whether it was all of it."""
-        told = run.conversation
-        # An answer that nobody gets, to outputs alone, is given under its run's instructions.
-        assert told.instructions == talk.system or (run.round and not answers)
-        shown, heard = side_by_side(words_of(talk.messages)), side_by_side(words_heard(run))
-        on_session = run.road == "session"
-        forgets = self.behaviour["session_rounds"] if on_session else "all"
-        hidden = frozenset(self.hidden) if on_session else frozenset()
-        for end in ends_of_outputs(shown) if run.round else [len(shown)]:
-            trimmed = talk.trimmed and (on_session or run.round > 0)
-            if fits(heard, shown[:end], forgets, hidden, told.omitted, trimmed):
-                if run.round and not answers:
-                    # Outputs, and more is said after them: nobody is to see the answer between.
-                    self.hidden.add(run.answer)
-                return end == len(shown)
-        raise AssertionError(f"heard {heard}\nshown {shown}\nhidden {self.hidden}")
-
     @invariant()
     def the_server_was_never_asked_too_much(self) -> None:
         if not self.conversations:
             return
-        world = self.stage.world
-        assert world.over_limit == 0
-        assert world.overlaps == []
-        strange = [one for one in world.refused if not self.is_expected(one)]
-        assert strange == [], "the emulator's own limits were met"
-
-    def is_expected(self, exchange: Exchange) -> bool:
-        if exchange.status == 410:
-            return True
-        if exchange.code == "invalid_tools":
-            return self.behaviour["session_tools"] == "refused" and "/sessions/" in exchange.path
-        died = self.runs_expired or self.behaviour["expired_session_run"] == "context_expired"
-        return exchange.code == "context_expired" and died
+        self.judge.check_server(self.stage.world)
 
 
 class Colliding(ToolsMachine):
