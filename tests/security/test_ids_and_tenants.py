@@ -76,10 +76,10 @@ def test_a_stored_session_id_that_is_a_path_is_never_asked_for(
         talk = make(emulator, loop, conversation_id="ada", store=store)
         talk.say("hello")
         before = len(emulator.requests)
-        with pytest.raises(StewrdError):
-            talk.say("and on")
+        assert talk.say("and on") in ("replayed", "stateless")
         asked = [request.path for request in emulator.requests[before:]]
-    assert not [path for path in asked if "sessions/" in path]
+    assert not [path for path in asked if bad in path]
+    assert not [path for path in asked if ".." in path or "?" in path]
 
 
 @frameworks

@@ -195,13 +195,19 @@ def test_in_a_chat_engine(listener: Listener) -> None:
         with pytest.raises(StewrdError) as caught:
             engine.chat("hello")
         assert_clean(USUAL, caught.value)
+
+        async def chat() -> None:
+            try:
+                await engine.achat("hello")
+            finally:
+                await llm.aclose()  # on the loop whose connections they are
+
         with pytest.raises(StewrdError) as caught:
-            asyncio.run(engine.achat("hello"))
+            asyncio.run(chat())
         assert_clean(USUAL, caught.value)
         with pytest.raises(StewrdError) as caught:
             llm.complete("hello")
         assert_clean(USUAL, caught.value)
-        asyncio.run(llm.aclose())
     assert_hidden(USUAL, listener.numbered())
 
 

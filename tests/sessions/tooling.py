@@ -350,7 +350,9 @@ def fits(
         if forgets == "all" or at >= turn:
             return False
         role, _, calls, _ = shown[at]
-        ends = at > 0 and shown[at - 1][0] == "tool" and role == "assistant"
+        # Where the front was trimmed away, nobody can tell what the first answer ended.
+        after_tools = shown[at - 1][0] == "tool" if at else trimmed
+        ends = role == "assistant" and after_tools
         return bool(calls) or role == "tool" or (forgets == "message" and ends)
 
     @cache
