@@ -82,8 +82,9 @@ def _misused(body: object, tolerance: object) -> StewrdError | None:
             advice="Pass the request's raw body: `await request.body()` in Starlette and FastAPI, "
             "`request.get_data()` in Flask, `request.body` in Django.",
         )
-    number = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
-    if number and 0 <= tolerance < math.inf:  # type: ignore[operator]  # it is a number
+    if isinstance(tolerance, bool):
+        tolerance = None  # no number of seconds
+    if isinstance(tolerance, (int, float)) and 0 <= tolerance < math.inf:
         return None
     return InvalidInputError("tolerance must be a number of seconds, 0 or more.")
 

@@ -74,8 +74,9 @@ def _is_count(value: object) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and 0 <= value < LATEST  # type: ignore[operator]  # it is a number
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 <= value < LATEST
 
 
 def _are(value: object, *kinds: Callable[[object], bool]) -> bool:
