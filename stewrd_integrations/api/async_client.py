@@ -23,18 +23,19 @@ from ..types import AgentRequest, Event, File, Reply, Session, Tool, ToolOutput
 from .calls import STALL, Deadline, Exchange, Outcome, attempts
 from .credentials import ApiKey, KeySource
 from .events import EventDecoder, whole_as_events
+from .pools import AsyncConnections, ThroughAsyncClient, shared_async
 from .requests import HttpRequest, agent_request, post_message, post_session, post_tool_outputs
 from .responses import Answer, oddly_packed, read_reply, read_session, too_long
 from .settings import Identified, Settings
 from .transport import (
     TRANSPORT_ERRORS,
     KeyAuth,
+    achunks_of,
     answer_of,
     broken_stream,
     build,
     failed_to_read,
     failed_to_send,
-    shared_async_clients,
 )
 from .waiting import within
 
@@ -122,7 +123,7 @@ class AsyncStewrdClient(Identified):
         )
         if http_async_client is not None and not isinstance(http_async_client, httpx.AsyncClient):
             raise ConfigurationError("http_async_client must be an httpx.AsyncClient.")
-        self._own_http = http_async_client
+        self._own = None if http_async_client is None else ThroughAsyncClient(http_async_client)
         self._closed = False
 
     async def run_agent(
@@ -209,8 +210,8 @@ class AsyncStewrdClient(Identified):
     async def aclose(self) -> None:
         """Give the connections back; the client can't be used any more."""
         self._closed = True
-        if self._own_http is None:
-            await shared_async_clients().release(self)
+        if self._own is None:
+            await shared_async().release(self)
 
     async def __aenter__(self) -> AsyncStewrdClient:
         return self
@@ -255,7 +256,7 @@ class AsyncStewrdClient(Identified):
         decoder, silence = EventDecoder(answer), patience.silence()
         failure: StewrdError | None = None
         try:
-            async with aclosing(_bytes_of(answer.live)) as chunks:
+            async with aclosing(achunks_of(answer)) as chunks:
                 async for chunk in chunks:
                     for event in decoder.feed(chunk):
                         yield event
@@ -271,13 +272,13 @@ class AsyncStewrdClient(Identified):
         yield decoder.end(failure)
 
     async def _exchange(self, step: Exchange) -> Answer[httpx.Response] | StewrdError:
-        request, http = step.request, self._http()
+        request, connections = step.request, self._connections()
         auth = KeyAuth(self._settings.key)
         try:
-            built = build(http, self._settings, step)
-            sending = http.send(built, auth=auth, stream=True, follow_redirects=False)
+            built = build(connections, self._settings, step)
+            auth.sign(built)
             seconds = step.deadline.left() + GRACE
-            response = await within(seconds, sending, httpx.Response.aclose)
+            response = await within(seconds, connections.send(built), httpx.Response.aclose)
         except TRANSPORT_ERRORS as error:
             return failed_to_send(error, request, self.base_url, auth.veil)
         if response is None:
@@ -287,43 +288,33 @@ class AsyncStewrdClient(Identified):
         if request.stream and answer.is_event_stream and not oddly_packed(answer):
             return answer
         try:
-            return await self._whole(answer, response, step.deadline)
+            return await _whole(answer, step.deadline)
         except TRANSPORT_ERRORS as error:
             return failed_to_read(error, answer)
         finally:
             await response.aclose()
 
-    async def _whole(
-        self, answer: Answer[httpx.Response], response: httpx.Response, deadline: Deadline
-    ) -> Answer[httpx.Response] | StewrdError:
-        if odd := oddly_packed(answer):
-            return odd if answer.ok else replace(answer, live=None)
-        body = bytearray()
-        async with aclosing(_bytes_of(response)) as chunks:
-            async for chunk in chunks:
-                body += chunk
-                late = deadline.exceeded(answer.kind) or too_long(answer, len(body))
-                if late is not None:
-                    return late
-        return replace(answer, body=bytes(body), live=None)
-
-    def _http(self) -> httpx.AsyncClient:
+    def _connections(self) -> AsyncConnections:
         if self._closed:
             raise ConfigurationError("This client is closed.", advice="Make a new one.")
-        http = self._own_http or shared_async_clients().lease(self)
-        if http.is_closed:
+        connections = self._own or shared_async().lease(self)
+        if connections.is_closed:
             raise ConfigurationError(
                 "The http_async_client that was passed is closed.", advice="Pass one that is open."
             )
-        return http
+        return connections
 
 
-async def _bytes_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    # httpx types its generator as an iterator, which could not be closed.
-    chunks = response.aiter_bytes()
-    try:
+async def _whole(
+    answer: Answer[httpx.Response], deadline: Deadline
+) -> Answer[httpx.Response] | StewrdError:
+    if odd := oddly_packed(answer):
+        return odd if answer.ok else replace(answer, live=None)
+    body = bytearray()
+    async with aclosing(achunks_of(answer)) as chunks:
         async for chunk in chunks:
-            yield chunk
-    finally:
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()
+            body += chunk
+            late = deadline.exceeded(answer.kind) or too_long(answer, len(body))
+            if late is not None:
+                return late
+    return replace(answer, body=bytes(body), live=None)

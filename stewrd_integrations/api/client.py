@@ -15,6 +15,7 @@ from ..types import AgentRequest, Event, File, Reply, Session, Tool, ToolOutput
 from .calls import STALL, Deadline, Exchange, Outcome, attempts
 from .credentials import ApiKey, KeySource
 from .events import EventDecoder, whole_as_events
+from .pools import Connections, ThroughClient, shared
 from .requests import HttpRequest, agent_request, post_message, post_session, post_tool_outputs
 from .responses import Answer, oddly_packed, read_reply, read_session, too_long
 from .settings import Identified, Settings
@@ -24,9 +25,9 @@ from .transport import (
     answer_of,
     broken_stream,
     build,
+    chunks_of,
     failed_to_read,
     failed_to_send,
-    shared_client,
 )
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ class StewrdClient(Identified):
         )
         if http_client is not None and not isinstance(http_client, httpx.Client):
             raise ConfigurationError("http_client must be an httpx.Client.")
-        self._own_http = http_client
+        self._own = None if http_client is None else ThroughClient(http_client)
         self._closed = False
 
     def run_agent(
@@ -194,8 +195,8 @@ class StewrdClient(Identified):
     def close(self) -> None:
         """Give the connections back; the client can't be used any more."""
         self._closed = True
-        if self._own_http is None:
-            shared_client().release(self)
+        if self._own is None:
+            shared().release(self)
 
     def __enter__(self) -> StewrdClient:
         return self
@@ -239,7 +240,7 @@ class StewrdClient(Identified):
         decoder, silence = EventDecoder(answer), patience.silence()
         failure: StewrdError | None = None
         try:
-            for chunk in answer.live.iter_bytes():
+            for chunk in chunks_of(answer):
                 yield from decoder.feed(chunk)
                 failure = deadline.exceeded(request.kind, streaming=True)
                 failure = failure or silence.exceeded(chunk)
@@ -253,42 +254,44 @@ class StewrdClient(Identified):
         yield decoder.end(failure)
 
     def _exchange(self, step: Exchange) -> Answer[httpx.Response] | StewrdError:
-        request, http = step.request, self._http()
+        request, connections = step.request, self._connections()
         auth = KeyAuth(self._settings.key)
         try:
-            built = build(http, self._settings, step)
-            response = http.send(built, auth=auth, stream=True, follow_redirects=False)
+            built = build(connections, self._settings, step)
+            auth.sign(built)
+            response = connections.send(built)
         except TRANSPORT_ERRORS as error:
             return failed_to_send(error, request, self.base_url, auth.veil)
         answer = answer_of(request.kind, response, auth.veil)
         if request.stream and answer.is_event_stream and not oddly_packed(answer):
             return answer
         try:
-            return self._whole(answer, response, step.deadline)
+            return _whole(answer, step.deadline)
         except TRANSPORT_ERRORS as error:
             return failed_to_read(error, answer)
         finally:
             response.close()
 
-    def _whole(
-        self, answer: Answer[httpx.Response], response: httpx.Response, deadline: Deadline
-    ) -> Answer[httpx.Response] | StewrdError:
-        if odd := oddly_packed(answer):
-            return odd if answer.ok else replace(answer, live=None)
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            late = deadline.exceeded(answer.kind) or too_long(answer, len(body))
-            if late is not None:
-                return late
-        return replace(answer, body=bytes(body), live=None)
-
-    def _http(self) -> httpx.Client:
+    def _connections(self) -> Connections:
         if self._closed:
             raise ConfigurationError("This client is closed.", advice="Make a new one.")
-        http = self._own_http or shared_client().lease(self)
-        if http.is_closed:
+        connections = self._own or shared().lease(self)
+        if connections.is_closed:
             raise ConfigurationError(
                 "The http_client that was passed is closed.", advice="Pass one that is open."
             )
-        return http
+        return connections
+
+
+def _whole(
+    answer: Answer[httpx.Response], deadline: Deadline
+) -> Answer[httpx.Response] | StewrdError:
+    if odd := oddly_packed(answer):
+        return odd if answer.ok else replace(answer, live=None)
+    body = bytearray()
+    for chunk in chunks_of(answer):
+        body += chunk
+        late = deadline.exceeded(answer.kind) or too_long(answer, len(body))
+        if late is not None:
+            return late
+    return replace(answer, body=bytes(body), live=None)

@@ -8,10 +8,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+
 from ..api.credentials import ApiKey
+from ..api.pools import shared
 from ..api.responses import BARE
 from ..api.settings import user_agent
-from ..api.transport import TRANSPORT_ERRORS, KeyAuth, shared_client
+from ..api.transport import TRANSPORT_ERRORS, KeyAuth
 from ..api.veils import Veil
 from ..errors import ConfigurationError
 
@@ -94,20 +97,21 @@ class Line:
             Unreached: No answer came.
         """
         try:
-            http, began = shared_client().lease(self), time.monotonic()
+            connections, began = shared().lease(self), time.monotonic()
         except ConfigurationError as error:  # of the proxies
             raise Unreached(error) from None
         end = began + (seconds or self.seconds)
         try:
-            request = http.build_request(
+            request = connections.build(
                 "POST",
-                self._base_url + path,
+                httpx.URL(self._base_url + path),
                 content=b"" if body is None else json.dumps(body).encode(),
                 headers={"User-Agent": user_agent(), "Content-Type": "application/json"},
-                timeout=seconds or self.seconds,
+                timeout=httpx.Timeout(seconds or self.seconds),
             )
             auth = KeyAuth(self._key)
-            response = http.send(request, auth=auth, stream=True, follow_redirects=False)
+            auth.sign(request)
+            response = connections.send(request)
             came, said = time.time(), bytearray()
             try:
                 for chunk in response.iter_bytes():
@@ -124,4 +128,4 @@ class Line:
 
     def close(self) -> None:
         """Give the connection back."""
-        shared_client().release(self)
+        shared().release(self)

@@ -149,9 +149,9 @@ IDS = [
     ),
     Mutant(
         "redirects are followed",
-        CLIENT,
-        "stream=True, follow_redirects=False)",
-        "stream=True, follow_redirects=True)",
+        "api/pools.py",
+        "return self._http.send(request, auth=None, stream=True, follow_redirects=False)",
+        "return self._http.send(request, auth=None, stream=True, follow_redirects=True)",
     ),
 ]
 

@@ -6,7 +6,7 @@ from . import Mutant
 
 REQUESTS, RESPONSES = "api/requests.py", "api/responses.py"
 CALLS, EVENTS = "api/calls.py", "api/events.py"
-SYNC, ASYNC, TRANSPORT = "api/client.py", "api/async_client.py", "api/transport.py"
+SYNC, ASYNC, POOLS = "api/client.py", "api/async_client.py", "api/pools.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -96,16 +96,16 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "sync: the application's own client is closed with ours",
         SYNC,
-        "        if self._own_http is None:\n            shared_client().release(self)\n",
-        "        if self._own_http is None:\n            shared_client().release(self)\n"
-        "        else:\n            self._own_http.close()\n",
+        "        if self._own is None:\n            shared().release(self)\n",
+        "        if self._own is None:\n            shared().release(self)\n"
+        "        else:\n            self._own.close()\n",
         "tests/api/test_clients.py",
     ),
     Mutant(
         "the first model that is closed closes the connections of all",
-        TRANSPORT,
-        "            if not held or self._holders or self._http is None:\n",
-        "            if not held or self._http is None:\n",
-        "tests/api/test_transport.py",
+        POOLS,
+        "            if not held or self._holders or self._open is None:\n",
+        "            if not held or self._open is None:\n",
+        "tests/api/test_pools.py",
     ),
 ]

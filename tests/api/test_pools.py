@@ -1,0 +1,310 @@
+"""Connections: shared by a process or a loop, never across a fork, a few in each pool."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from stewrd_integrations.api import AsyncStewrdClient, StewrdClient, pools
+from stewrd_integrations.api.pools import (
+    AsyncPools,
+    Pools,
+    SharedAsyncConnections,
+    SharedConnections,
+    shared,
+    shared_async,
+)
+from stewrd_integrations.emulator import Emulator
+from stewrd_integrations.errors import NeverSentError
+
+from .conftest import KEY
+from .wire import CUT, HANG, REPLY, RawServer, answer
+
+
+class Holder:
+    pass
+
+
+def test_one_client_for_all_holders() -> None:
+    sharing, one, two = SharedConnections(), Holder(), Holder()
+    http = sharing.lease(one)
+    assert sharing.lease(two) is http
+    sharing.release(one)
+    sharing.release(one)
+    assert not http.is_closed
+    sharing.release(two)
+    assert http.is_closed
+    assert sharing.lease(one) is not http
+    sharing.release(one)
+
+
+def test_a_holder_that_is_gone_does_not_count() -> None:
+    sharing, one, two = SharedConnections(), Holder(), Holder()
+    http = sharing.lease(one)
+    sharing.lease(two)
+    del two
+    gc.collect()
+    sharing.release(one)
+    assert http.is_closed
+
+
+def test_who_holds_nothing_closes_nothing() -> None:
+    sharing, one = SharedConnections(), Holder()
+    http = sharing.lease(one)
+    sharing.release(Holder())
+    assert not http.is_closed
+    sharing.release(one)
+
+
+def test_one_async_client_per_loop() -> None:
+    sharing, one, two = SharedAsyncConnections(), Holder(), Holder()
+
+    async def use() -> object:
+        http = sharing.lease(one)
+        assert sharing.lease(two) is http
+        await sharing.release(one)
+        assert not http.is_closed
+        await sharing.release(two)
+        assert http.is_closed
+        await sharing.release(two)
+        return http
+
+    assert asyncio.run(use()) is not asyncio.run(use())
+
+
+def test_closed_loops_are_forgotten() -> None:
+    sharing, one = SharedAsyncConnections(), Holder()
+
+    async def lease() -> None:
+        # As an open connection does.
+        vars(sharing.lease(one))["loop"] = asyncio.get_running_loop()
+
+    for _ in range(5):
+        asyncio.run(lease())
+    assert len(sharing._held) == 1
+
+
+def test_one_async_client_serves_many_loops(raw_server: RawServer) -> None:
+    raw_server.script(answer(200, REPLY, connection="close"))
+    client = AsyncStewrdClient(api_key=KEY, base_url=raw_server.url)
+
+    async def use() -> str:
+        return (await client.run_agent("hi")).message
+
+    assert [asyncio.run(use()) for _ in range(3)] == ["Hello."] * 3
+    asyncio.run(client.aclose())
+
+
+def test_nothing_is_made_before_the_first_call() -> None:
+    begin = time.perf_counter()
+    for _ in range(100):
+        StewrdClient(api_key=KEY)
+        AsyncStewrdClient(api_key=KEY)
+    assert time.perf_counter() - begin < 0.5
+
+
+def test_settings_do_not_mix_in_a_shared_client(raw_server: RawServer) -> None:
+    raw_server.script(answer(200, REPLY, set_cookie="who=one; Path=/"))
+    with (
+        StewrdClient(api_key="one", base_url=raw_server.url) as one,
+        StewrdClient(api_key="two", base_url=raw_server.url) as two,
+    ):
+        one.run_agent("hi")
+        two.run_agent("hi")
+        assert shared().lease(one) is shared().lease(two)
+    keys = [request.headers["authorization"] for request in raw_server.requests]
+    assert keys == ["Bearer one", "Bearer two"]
+    assert "cookie" not in raw_server.requests[1].headers
+    assert raw_server.connections == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_begins_anew(raw_server: RawServer) -> None:
+    # In a process of its own, as this one has threads.
+    program = f"""
+import os
+from stewrd_integrations.api import StewrdClient
+from stewrd_integrations.api.pools import shared, shared_async
+client = StewrdClient(api_key="k", base_url={raw_server.url!r})
+client.run_agent("parent")
+before = shared(), shared_async()
+lock = before[0]._lock
+lock.acquire()
+pid = os.fork()
+if pid == 0:
+    fresh = shared() is not before[0] and shared_async() is not before[1]
+    os._exit(0 if fresh and client.run_agent("child").message == "Hello." else 1)
+lock.release()
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+client.run_agent("parent")
+"""
+    raw_server.script(answer(200, REPLY))
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
+    assert [r.json["message"] for r in raw_server.requests] == ["parent", "child", "parent"]
+    assert raw_server.connections == 2
+    assert shared_async() is shared_async()
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_no_proxy_stands_between_this_machine_and_itself(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """The key goes in clear on loopback, so it must not leave the machine."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    with Emulator() as emulator:
+        key, url = emulator.api_key, emulator.url
+        with StewrdClient(api_key=key, base_url=url) as client:
+            assert client.run_agent("hello").message
+        async with AsyncStewrdClient(api_key=key, base_url=url) as async_client:
+            assert (await async_client.run_agent("hello")).message
+
+
+# Proxies
+
+
+def tunnel() -> tuple[socket.socket, list[bytes]]:
+    """A proxy that refuses, and what it was asked."""
+    listener, asked = socket.create_server(("127.0.0.1", 0)), list[bytes]()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        asked.append(connection.recv(1000))
+        connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        connection.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener, asked
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
+def test_the_proxy_of_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch, colour: Any, variable: str
+) -> None:
+    listener, asked = tunnel()
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    with listener, pytest.raises(NeverSentError, match="ProxyError"):
+        colour.call("https://stewrd.invalid", "run_agent", "hi", options={"max_retries": 0})
+    assert asked[0].startswith(b"CONNECT stewrd.invalid:443 ") and KEY.encode() not in asked[0]
+
+
+def test_a_proxy_for_another_address_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, colour: Any
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "stewrd.invalid")
+    with pytest.raises(NeverSentError, match="ConnectError") as caught:
+        colour.call("https://stewrd.invalid", "run_agent", "hi", options={"max_retries": 0})
+    assert "Connection refused" not in str(caught.value)
+
+
+# Pools
+
+
+def request_of(server: RawServer, connections: Pools | AsyncPools) -> httpx.Request:
+    url = httpx.URL(f"{server.url}/v1/agent")
+    return connections.build("POST", url, {"X-Ours": "1"}, b"{}", httpx.Timeout(5))
+
+
+def test_a_few_requests_go_through_each_pool(
+    raw_server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "ROOM", 2)
+    raw_server.script(answer(200, REPLY))
+    now, connections = [0.0], Pools(lambda: now[0])
+    responses = [connections.send(request_of(raw_server, connections)) for _ in range(5)]
+    assert [pool.requests for pool in connections._pools] == [2, 2, 1]
+    assert raw_server.connections == 5
+    for response in responses:
+        response.read()
+        response.close()
+    assert [pool.requests for pool in connections._pools] == [0, 0, 0]
+    connections.send(request_of(raw_server, connections)).close()
+    assert raw_server.connections == 5, "the connections are kept"
+    now[0] = pools.IDLE + 1
+    for left in (2, 1, 1):  # one at each request, and the first one stays
+        connections.send(request_of(raw_server, connections)).close()
+        assert len(connections._pools) == left
+    connections.close()
+    assert connections.is_closed
+
+
+def test_a_request_that_fails_has_left_its_pool(raw_server: RawServer) -> None:
+    raw_server.script([CUT], [*answer(200, REPLY)[:1], CUT], answer(200, REPLY))
+    connections = Pools()
+    with pytest.raises(httpx.RemoteProtocolError):
+        connections.send(request_of(raw_server, connections))
+    assert connections._pools[0].requests == 0
+    connections.send(request_of(raw_server, connections)).close()
+    assert connections._pools[0].requests == 0
+    connections.close()
+
+
+def test_no_more_pools_than_so_many(raw_server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "ROOM", 1)
+    monkeypatch.setattr(pools, "MOST", 2)
+    raw_server.script(answer(200, REPLY))
+    connections = Pools()
+    responses = [connections.send(request_of(raw_server, connections)) for _ in range(4)]
+    assert [pool.requests for pool in connections._pools] == [2, 2]
+    for response in responses:
+        response.close()
+    connections.close()
+
+
+async def test_requests_of_one_moment_do_not_crowd_into_one_pool(raw_server: RawServer) -> None:
+    raw_server.script([0.2, *answer(200, REPLY)])
+    connections = AsyncPools()
+
+    async def one() -> None:
+        response = await connections.send(request_of(raw_server, connections))
+        assert await response.aread()
+        await response.aclose()
+
+    tasks = [asyncio.ensure_future(one()) for _ in range(40)]
+    await asyncio.sleep(0)
+    assert [pool.requests for pool in connections._pools] == [16, 16, 8]
+    await asyncio.gather(*tasks)
+    assert [pool.requests for pool in connections._pools] == [0, 0, 0]
+    await connections.aclose()
+
+
+async def test_a_request_that_was_cancelled_has_left_its_pool(raw_server: RawServer) -> None:
+    raw_server.script([HANG])
+    connections = AsyncPools()
+    for seconds in (0.0, 0.05):
+        task = asyncio.ensure_future(connections.send(request_of(raw_server, connections)))
+        await asyncio.sleep(seconds)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert connections._pools[0].requests == 0
+    await connections.aclose()
+
+
+async def test_an_idle_pool_of_the_loop_is_closed(
+    raw_server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "ROOM", 1)
+    raw_server.script(answer(200, REPLY))
+    now = [0.0]
+    connections = AsyncPools(lambda: now[0])
+    held = [await connections.send(request_of(raw_server, connections)) for _ in range(2)]
+    now[0] = pools.IDLE + 1
+    await (await connections.send(request_of(raw_server, connections))).aclose()
+    assert len(connections._pools) == 3, "the last one was left just now"
+    now[0] += pools.IDLE + 1
+    await held[0].aclose()
+    await (await connections.send(request_of(raw_server, connections))).aclose()
+    assert [pool.requests for pool in connections._pools] == [0, 1]
+    await held[1].aclose()
+    await connections.aclose()
