@@ -109,7 +109,8 @@ def writer(context: Context) -> Answer:
 def main() -> None:
     """Talk to the API that the environment names, or to the emulator."""
     if os.environ.get("STEWRD_API_KEY"):
-        print("STEWRD_API_KEY is set: talking to Stewrd.")
+        place = os.environ.get("STEWRD_BASE_URL") or "Stewrd"
+        print(f"STEWRD_API_KEY is set: talking to {place}.")
         plan({})
     else:
         print("STEWRD_API_KEY is not set: talking to the emulator.")

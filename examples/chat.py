@@ -3,6 +3,7 @@ r"""A chat in the terminal, on LangChain or LlamaIndex, that shows what becomes 
     python examples/chat.py                            on an emulator: no key, no network
     python examples/chat.py --framework llama_index
     python examples/chat.py --live                     with STEWRD_API_KEY; it costs credits
+                                                       (the key alone does not: it must be said)
     python examples/chat.py --store sqlite:///chat.db  goes on where it was left
     printf 'Hi\n' | python examples/chat.py            plain lines; exits with 1 on a failure
 
@@ -84,6 +85,8 @@ def greet(chat: Chat, args: argparse.Namespace) -> None:
         chat.note(f"Talking to {where}: 1 credit a message, {args.max_credits:g} at most.")
     else:
         chat.note("Talking to an emulator in this process: no key, no network, play money.")
+        if os.environ.get("STEWRD_API_KEY"):
+            chat.note("STEWRD_API_KEY is set, and not used: --live talks to Stewrd.")
     exchanges = chat.talk.exchanges
     if exchanges:
         question, answer = exchanges[-1]
@@ -161,6 +164,8 @@ class Notes(logging.Handler):
 def main() -> int:
     """Chat to the end; 1 if something failed that nobody was there to read."""
     args = arguments()
+    if args.live and not os.environ.get("STEWRD_API_KEY", "").strip():
+        sys.exit("STEWRD_API_KEY is not set: set it, or leave --live out for an emulator.")
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # no character may end the chat

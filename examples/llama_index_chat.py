@@ -23,12 +23,15 @@ def ask(llm: StewrdLLM, name: str, question: str) -> None:
     """One turn: what an application does at each request, with nothing kept in between."""
     memory = StewrdMemory.from_defaults(conversation_id=name, llm=llm)
     engine = SimpleChatEngine.from_defaults(llm=llm, memory=memory, system_prompt="Be brief.")
-    print(f"\nYou    {question}\nAgent  ", end="")
+    print(f"\nYou    {question}")
+    head = "Agent  "
     for piece in engine.stream_chat(question).response_gen:
-        print(piece, end="", flush=True)
+        print(head + piece, end="", flush=True)
+        head = ""
     session = memory.session
     if session is None:
-        print(f"\n       {name}: no session (after a reset, a name gets one when it comes back)")
+        # After a reset a name gets one when it comes back; on the free plan it gets none.
+        print(f"\n       {name}: no session, so the turn was sent whole")
         return
     minutes = (session.idle_deadline - datetime.now(timezone.utc)).total_seconds() / 60
     print(
@@ -58,7 +61,8 @@ def main() -> None:
     """Talk to the API that the environment names, or to the emulator."""
     # With store="sqlite:///conversations.db" it would all outlive the process.
     if os.environ.get("STEWRD_API_KEY"):
-        print("STEWRD_API_KEY is set: talking to Stewrd.")
+        place = os.environ.get("STEWRD_BASE_URL") or "Stewrd"
+        print(f"STEWRD_API_KEY is set: talking to {place}.")
         converse(None, {})
     else:
         print("STEWRD_API_KEY is not set: talking to the emulator.")

@@ -27,7 +27,8 @@ def main() -> None:
             # The engine shows its whole history at each turn. What of it would be sent?
             shown = [*engine.chat_history, ChatMessage(content=question)]
             plan = llm.explain(shown)
-            print(f"{len(shown)} messages, {plan.turn}: sends {plan.text!r}")
+            messages = "1 message" if len(shown) == 1 else f"{len(shown)} messages"
+            print(f"{messages}, {plan.turn}: sends {plan.text!r}")
             print(engine.chat(question))
 
 

@@ -54,7 +54,8 @@ def converse(emulator: Emulator | None, options: dict[str, Any]) -> None:
 def main() -> None:
     """Talk to the API that the environment names, or to the emulator."""
     if os.environ.get("STEWRD_API_KEY"):
-        print("STEWRD_API_KEY is set: talking to Stewrd.")
+        place = os.environ.get("STEWRD_BASE_URL") or "Stewrd"
+        print(f"STEWRD_API_KEY is set: talking to {place}.")
         converse(None, {})
     else:
         print("STEWRD_API_KEY is not set: talking to the emulator.")

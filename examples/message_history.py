@@ -65,7 +65,8 @@ def main() -> None:
     """Talk to the API that the environment names, or to the emulator."""
     # With store="sqlite:///conversations.db" on all of them, it would outlive the process.
     if os.environ.get("STEWRD_API_KEY"):
-        print("STEWRD_API_KEY is set: talking to Stewrd.")
+        place = os.environ.get("STEWRD_BASE_URL") or "Stewrd"
+        print(f"STEWRD_API_KEY is set: talking to {place}.")
         converse(None, {})
     else:
         print("STEWRD_API_KEY is not set: talking to the emulator.")

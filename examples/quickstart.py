@@ -53,10 +53,10 @@ class Chat:
         self.messages.append(HumanMessage(text))
         self.in_full += sum(len(message.text) for message in self.messages)
         self.show(f"You    {shorten(text, 66, placeholder=' ...')}\n", "bold")
-        self.show("Agent  ")
-        answer = AIMessageChunk(content="")
+        head, answer = "Agent  ", AIMessageChunk(content="")
         for chunk in model.stream(self.messages):  # always the whole list, as LangChain does
-            self.show(chunk.text)
+            self.show(head + chunk.text)
+            head = ""
             answer += chunk  # the last chunk has the facts about the answer
         self.show("\n\n")
         self.messages.append(answer)
@@ -120,6 +120,16 @@ def table_of(told: list[dict[str, Any]]) -> Table:
     return table
 
 
+def totals(chat: Chat, sent: int) -> str:
+    """What the sessions saved."""
+    opened = len({facts["session_id"] for facts in chat.told} - {None})
+    if not opened:  # as on the free plan
+        told = f"each turn was sent whole: {sent:,} characters, with their labels"
+        return f"\n0 sessions were opened, so {told}. Sessions would be sent only what is new."
+    full = f"where full lists would have been {chat.in_full:,}"
+    return f"\n{opened} sessions were opened; {sent:,} characters were sent, {full}."
+
+
 def main() -> None:
     """Have the conversation, then show what happened to it."""
     console = Console(highlight=False)
@@ -146,11 +156,7 @@ def main() -> None:
                 converse(chat, emulator, {"http_client": http, **here})
 
     console.print(table_of(chat.told))
-    opened = len({facts["session_id"] for facts in chat.told} - {None})
-    console.print(
-        f"\n{opened} sessions were opened; {sum(sent):,} characters were sent, "
-        f"where full lists would have been {chat.in_full:,}."
-    )
+    console.print(totals(chat, sum(sent)))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ It starts an emulated Stewrd, a Redis and four workers. Each turn goes to anothe
 load balancer might send it. Whichever it is, it finds the conversation's session and sends only
 what is new; a worker that is killed in the midst costs the session, and nothing else.
 
-It needs no key, and a redis-server (or valkey-server) on the PATH.
+It needs no key. Besides the package with its extra `redis`, it needs a redis-server (or
+valkey-server) on the PATH.
 """
 
 from __future__ import annotations

@@ -36,7 +36,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["SERVER_OF_THE_TESTS"] = config.getoption("--server")  # tests/servers.py reads it
 
 
+LONG_ONES = ("machines", "chaos", "live", "security", "peer")
+"""Where the tests walk through lines that others cover, thousands of times: measuring how they do
+would take them half as long again."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        room = item.path.relative_to(Path(__file__).parent).parts[0]
+        if room in LONG_ONES or item.path.stem.endswith("_machine"):
+            item.add_marker(pytest.mark.no_cover)  # of pytest-cov
     if config.getoption("--server") == "emulator":
         return
     left_out = [item for item in items if item.get_closest_marker("emulator_only")]

@@ -8,14 +8,17 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from rich.console import Console
+from rich.control import Control
 from rich.padding import Padding
+from rich.segment import ControlType
 from rich.text import Text
 
 from stewrd_integrations import StewrdError
 from stewrd_integrations.emulator import Emulator
+from stewrd_integrations.errors import AuthenticationError
 from stewrd_integrations.types import CAPABILITIES, CREDITS
 
 from . import Facts, Piece, Question, Step, Talk, many
@@ -46,7 +49,7 @@ class Chat:
         self.capabilities: tuple[str, ...] = ("chat",)  # to name them fixes the price
         self.attached: tuple[tuple[str, str], ...] = ()
         self.unanswered: Question | None = None
-        self.midway = False  # in the midst of an answer's line
+        self.line: Literal["", "head", "text"] = ""  # what stands on the agent's line so far
         self.bar = Bar()
         self.bar.look(talk, self.capabilities)
         self.failures = 0
@@ -79,8 +82,9 @@ class Chat:
 
     def say(self, question: Question) -> None:
         """Ask, and show the answer as it comes."""
-        self.unanswered, self.attached, self.midway = question, (), True
-        self.show("Agent  ")
+        self.unanswered, self.attached = question, ()
+        if self.console.is_terminal:
+            self.begin_line()  # while it works, one sees that it does
         try:
             with stoppable(), closing(self.talk.ask(question, self.capabilities)) as pieces:
                 for piece in pieces:
@@ -90,17 +94,17 @@ class Chat:
         except StewrdError as error:
             self.failed(error)
         finally:
-            self.midway = False
+            self.line = ""
 
     def show_piece(self, piece: Piece) -> None:
         """A piece of an answer, as it comes."""
         match piece:
             case str():
-                self.show(piece)
+                self.answer(piece)
             case Step(capability, begins=True):
-                self.show(f"[{capability}: {piece.message or 'at work'}] ", "cyan")
+                self.answer(f"[{capability}: {piece.message or 'at work'}] ", "cyan")
             case Step(capability):
-                self.show(f" [{capability} done] ", "cyan")
+                self.answer(f" [{capability} done] ", "cyan")
             case facts:
                 self.answered(facts)
 
@@ -130,7 +134,9 @@ class Chat:
         self.failures += 1
         self.bar.unclear += error.charged != "no"
         self.end_line()
-        self.show(f"{type(error).__name__}: {error} /retry asks again.\n", "red")
+        # With a key that is not accepted, to ask again is of no use.
+        retry = "" if isinstance(error, AuthenticationError) else " /retry asks again."
+        self.show(f"{type(error).__name__}: {error}{retry}\n", "red")
         self.look_ahead()
 
     def look_ahead(self) -> None:
@@ -296,11 +302,25 @@ class Chat:
         """Print at once, as it is: without markup, and nothing that would steer the terminal."""
         self.console.print(Text(_harmless(text), style), end="", soft_wrap=True)
 
+    def answer(self, text: str, style: str = "") -> None:
+        """More of the agent's line; a note that came in between has ended it."""
+        self.begin_line()
+        self.show(text, style)
+        self.line = "text"
+
+    def begin_line(self) -> None:
+        """What follows is the agent's."""
+        if not self.line:
+            self.show("Agent  ")
+            self.line = "head"
+
     def end_line(self) -> None:
         """What follows is not the agent's."""
-        if self.midway:
+        if self.line == "head":
+            self.console.control(Control.move_to_column(0), Control((ControlType.ERASE_IN_LINE, 2)))
+        elif self.line:
             self.show("\n")
-            self.midway = False
+        self.line = ""
 
     def note(self, text: str) -> None:
         """What the chat has to say, and not the agent."""

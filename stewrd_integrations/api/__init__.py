@@ -7,8 +7,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .async_client import AsyncStewrdClient
 from .client import StewrdClient
-from .webhooks import verify_webhook
+
+if TYPE_CHECKING:
+    from .webhooks import verify_webhook
 
 __all__ = ["AsyncStewrdClient", "StewrdClient", "verify_webhook"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is asked for: who talks to Stewrd seldom listens to its webhooks, too.
+    if name == "verify_webhook":
+        from .webhooks import verify_webhook  # noqa: PLC0415 - see above
+
+        return verify_webhook
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
+    Awaitable,
     Callable,
     Iterable,
     Mapping,
@@ -32,6 +33,7 @@ from .transport import (
     KeyAuth,
     achunks_of,
     answer_of,
+    aread_end,
     broken_stream,
     build,
     failed_to_read,
@@ -57,8 +59,8 @@ class AsyncEventStream(AsyncIterator[Event]):
     def __aiter__(self) -> AsyncEventStream:
         return self
 
-    async def __anext__(self) -> Event:
-        return await self._events.__anext__()
+    def __anext__(self) -> Awaitable[Event]:
+        return self._events.__anext__()
 
     async def aclose(self) -> None:
         """End the request at once; no more events come."""
@@ -264,6 +266,8 @@ class AsyncStewrdClient(Identified):
                     failure = failure or silence.exceeded(chunk)
                     if decoder.finished or failure:
                         break
+                if decoder.finished:
+                    await aread_end(answer, chunks)
         except TRANSPORT_ERRORS as error:
             failure = broken_stream(error, answer)
         finally:

@@ -28,6 +28,7 @@ from .transport import (
     chunks_of,
     failed_to_read,
     failed_to_send,
+    read_end,
 )
 
 T = TypeVar("T")
@@ -240,12 +241,15 @@ class StewrdClient(Identified):
         decoder, silence = EventDecoder(answer), patience.silence()
         failure: StewrdError | None = None
         try:
-            for chunk in chunks_of(answer):
+            chunks = chunks_of(answer)
+            for chunk in chunks:
                 yield from decoder.feed(chunk)
                 failure = deadline.exceeded(request.kind, streaming=True)
                 failure = failure or silence.exceeded(chunk)
                 if decoder.finished or failure:
                     break
+            if decoder.finished:
+                read_end(answer, chunks)
         except TRANSPORT_ERRORS as error:
             failure = broken_stream(error, answer)
         finally:

@@ -19,6 +19,9 @@ DEFAULT_BASE_URL = "https://api.stewrd.dev"
 
 _MASK = "**********"
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+_QUOTES = "\"'`"
+_WITH_VERSION = re.compile(r"/v1(/agent|/sessions)?(?=/*\Z)")
+_COPY = "Copy it again from the project's settings (STEWRD_API_KEY or api_key)."
 
 
 @runtime_checkable
@@ -56,7 +59,8 @@ class ApiKey:
         """Refuse a key that can't work; a callable is not asked yet.
 
         Raises:
-            ConfigurationError: The key is missing or holds a character no header can carry.
+            ConfigurationError: The key is missing, has quotation marks around it, or holds a
+                character no header can carry.
         """
         if not self.rotates:
             self.reveal()
@@ -65,13 +69,14 @@ class ApiKey:
         """The key in plain text, stripped.
 
         Raises:
-            ConfigurationError: The key is missing or holds a character no header can carry.
+            ConfigurationError: The key is missing, has quotation marks around it, or holds a
+                character no header can carry.
         """
         value = _plain(self._ask())
         problem = _problem_with(value)
         if problem is not None:
             del value
-            raise ConfigurationError(problem)
+            raise ConfigurationError(problem[0], advice=problem[1])
         assert value is not None
         return value
 
@@ -110,31 +115,41 @@ def _plain(value: object) -> str | None:
     return text.strip() if isinstance(text, str) else None
 
 
-def _problem_with(key: str | None) -> str | None:
+def _problem_with(key: str | None) -> tuple[str, str] | None:
+    """What is wrong with a key, and what to do; never a part of the key."""
     if not key:
         return (
             "There is no API key: set STEWRD_API_KEY or pass api_key as text, as a SecretStr or "
-            "as a callable. Without an account, try the emulator that comes with this package."
+            "as a callable.",
+            "Without an account, run `python -m stewrd_integrations.emulator` in another shell: "
+            "it prints the key and the base URL to set.",
         )
-    if not _VISIBLE.fullmatch(key):
+    if key[0] in _QUOTES or key[-1] in _QUOTES:
         return (
-            "The API key holds a space, a control character or a letter that is not ASCII: "
-            "copy it again from the project's settings (STEWRD_API_KEY or api_key)."
+            "The API key has quotation marks around it, which are not part of it.",
+            "Take them off (STEWRD_API_KEY or api_key); some readers of .env files keep them.",
         )
+    if key[:7].lower() == "bearer ":
+        return 'The API key begins with "Bearer", which is not part of it.', _COPY
+    if not _VISIBLE.fullmatch(key):
+        told = "The API key holds a space, a control character or a letter that is not ASCII."
+        return told, _COPY
     return None
 
 
 def check_base_url(url: str | None = None) -> str:
-    """The address of the API, without trailing slashes.
+    """The address of the API, without white space around it and without trailing slashes.
 
     Args:
         url: The address; None takes ``STEWRD_BASE_URL``, or else the public API's.
 
     Raises:
-        ConfigurationError: It is not https (or http on this machine), or holds user info, a
-            query or a fragment.
+        ConfigurationError: It is not https (or http on this machine), holds user info, a query
+            or a fragment, or ends with /v1.
     """
     address = url or os.environ.get("STEWRD_BASE_URL") or DEFAULT_BASE_URL
+    if isinstance(address, str):
+        address = address.strip() or DEFAULT_BASE_URL
     problem = _problem_with_address(address)
     if problem is not None:
         # The address itself stays out: someone may have put a password or the key into it.
@@ -147,8 +162,10 @@ def check_base_url(url: str | None = None) -> str:
 
 
 def _problem_with_address(address: object) -> str | None:
-    if not isinstance(address, str) or not _VISIBLE.fullmatch(address) or "\\" in address:
-        return "is not a plain URL"
+    if not isinstance(address, str):
+        return "is not text"
+    if not _VISIBLE.fullmatch(address) or "\\" in address:
+        return "holds white space, a backslash or a letter that is not ASCII"
     if not _parses(address):
         return "is not a valid URL"
     parts = urlsplit(address)
@@ -160,7 +177,8 @@ def _problem_with_address(address: object) -> str | None:
         return "does not begin with https:// and a host"
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         return "is http: the key would travel in the clear, which only this machine may see"
-    return None
+    version = _WITH_VERSION.search(parts.path)
+    return f"ends with {version[0]}, which the client adds by itself" if version else None
 
 
 def _parses(address: str) -> bool:

@@ -59,14 +59,21 @@ class EventDecoder:
             FailedStreamError: The server reported an error.
             MalformedResponseError: The stream is not of the documented shape.
         """
+        name = data = ""
+        event: Event | None = None
         try:
-            yield from self._events(chunk)
+            for name, data in self._parser.feed(chunk):
+                event = self._decode(name, data)
+                if event is not None:
+                    yield event
+                elif self._done is not None:
+                    return
         except StewrdError as error:
             failure = error.with_traceback(None)
         else:
             return
         # Without the frames that read it: their locals, and this one's, hold what was sent.
-        del chunk
+        del chunk, name, data, event
         raise failure
 
     def end(self, failure: StewrdError | None = None) -> Done:
@@ -99,35 +106,32 @@ class EventDecoder:
                 return error.with_traceback(None)
         return None
 
-    def _events(self, chunk: bytes) -> Iterator[Event]:
-        for name, data in self._parser.feed(chunk):
-            yield from self._decode(name, data)
-            if self.finished:
-                return
-
-    def _decode(self, name: str, data: str) -> Iterator[Event]:
+    def _decode(self, name: str, data: str) -> Event | None:
+        """What is handed out of an event of the stream; nothing of ``done`` and the unknown."""
+        if name == "token":
+            text = self._token(self._object(name, data))
+            return Token(text) if text else None
         if name == "done":
             self._done = self._read_done(data)
         elif name == "error":
             raise self._failed(data)
-        elif name == "token":
-            yield from self._token(self._object(name, data))
         elif name in ("tool_start", "tool_end"):
-            yield from self._tool(name, self._object(name, data))
+            return self._tool(name, self._object(name, data))
+        return None
 
-    def _token(self, data: Mapping[str, Any]) -> Iterator[Token]:
+    def _token(self, data: Mapping[str, Any]) -> str:
         text = data.get("content")
         if not isinstance(text, str):
             text = data.get("text")
         if not isinstance(text, str) or not text:
-            return
-        text = self._half + text
-        # A server that counts in UTF-16 may part a character in the middle.
-        self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
-        text = without_surrogates(text[: len(text) - len(self._half)])
-        if text:
-            self._text.write(text)
-            yield Token(text)
+            return ""
+        if self._half or not text.isascii():  # quickly over where no surrogate can be
+            text = self._half + text
+            # A server that counts in UTF-16 may part a character in the middle.
+            self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+            text = without_surrogates(text[: len(text) - len(self._half)])
+        self._text.write(text)
+        return text
 
     def _read_done(self, data: str) -> Done:
         fields = dict(self._object("done", data))
@@ -142,15 +146,14 @@ class EventDecoder:
             raise self._malformed(f"The stream's done event {problem}.", kind)
         return Done(reply)
 
-    def _tool(self, name: str, data: Mapping[str, Any]) -> Iterator[ToolStart | ToolEnd]:
+    def _tool(self, name: str, data: Mapping[str, Any]) -> ToolStart | ToolEnd | None:
         tool, message = data.get("tool"), data.get("message")
         if not isinstance(tool, str) or self._veil.covers(tool):
-            return
+            return None
         if name == "tool_end":
-            yield ToolEnd(tool)
-            return
+            return ToolEnd(tool)
         told = isinstance(message, str) and not self._veil.covers(message)
-        yield ToolStart(tool, message if told else None)
+        return ToolStart(tool, message if told else None)
 
     def _object(self, name: str, data: str) -> Mapping[str, Any]:
         value = parse_json(data)

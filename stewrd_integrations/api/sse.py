@@ -7,6 +7,7 @@ U+2028, which answers may contain).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ..errors import MalformedResponseError
@@ -27,6 +28,9 @@ SLICE = 2**16
 """Bytes that are split into lines at once, as each line costs many times its bytes."""
 
 _BOM = b"\xef\xbb\xbf"
+
+_USUAL = re.compile(rb"event: ([a-z_]+)\r?\ndata: ([^\r\n]+)\r?\n\r?\n")
+"""An event as nearly all of them are, which is read at once and means what its lines do."""
 
 
 class EventParser:
@@ -51,8 +55,18 @@ class EventParser:
         self._total += len(chunk)
         if self._total > MAX_STREAM:
             raise _over("The stream", MAX_STREAM)
-        for start in range(0, len(chunk), SLICE):
-            yield from self._split(chunk[start : start + SLICE])
+        start = 0
+        if self._is_between() and len(chunk) <= SLICE:  # so no limit is passed
+            while event := _USUAL.match(chunk, start):
+                start = event.end()
+                yield event[1].decode(), _decoded(event[2])
+        for place in range(start, len(chunk), SLICE):
+            yield from self._split(chunk[place : place + SLICE])
+
+    def _is_between(self) -> bool:
+        """Whether nothing has come since an event was complete."""
+        begun = self._line or self._data or self._idle  # a name alone counts as idle, too
+        return not (begun or self._after_cr or self._at_start)
 
     def _split(self, part: bytes) -> Iterator[tuple[str, str]]:
         if self._after_cr and part.startswith(b"\n"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import cast
 
@@ -30,6 +31,10 @@ CONNECT = 5.0
 WRITE = 30.0
 POOL = 5.0
 READ = 300.0
+
+REST = 0.1
+"""Seconds in which a stream that has told all must end, so that its connection can serve another
+request. A new one costs a TLS handshake."""
 
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 # A ProxyError is a tunnel that was refused: nothing of the request has left.
@@ -134,6 +139,43 @@ async def achunks_of(answer: Answer[httpx.Response]) -> AsyncGenerator[bytes, No
         # httpx types its generators as iterators, which could not be closed.
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()
+
+
+def read_end(answer: Answer[httpx.Response], chunks: Iterator[bytes]) -> None:
+    """Read to the end of a stream whose last event has come, if the end comes at once.
+
+    Raises:
+        httpx.ReadTimeout: It does not; the connection is to be closed.
+    """
+    with _hurried(_live(answer)) as is_hurried:
+        if is_hurried:
+            next(chunks, None)
+
+
+async def aread_end(answer: Answer[httpx.Response], chunks: AsyncGenerator[bytes, None]) -> None:
+    """`read_end` on the event loop."""
+    with _hurried(_live(answer)) as is_hurried:
+        if is_hurried:
+            await anext(chunks, None)
+
+
+@contextmanager
+def _hurried(response: httpx.Response) -> Generator[bool, None, None]:
+    """Let whoever reads from a response's connection wait no longer than `REST`.
+
+    The time-outs of a request stand fast once it was sent. So the connection's way to read is
+    changed as long as this goes on; not on HTTP/2, where others read from it at the same time.
+    """
+    stream = response.extensions.get("network_stream")
+    if stream is None or response.http_version != "HTTP/1.1":
+        yield False
+        return
+    read = stream.read
+    stream.read = lambda max_bytes, **_: read(max_bytes, timeout=REST)
+    try:
+        yield True
+    finally:
+        del stream.read
 
 
 def _live(answer: Answer[httpx.Response]) -> httpx.Response:

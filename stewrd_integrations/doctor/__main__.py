@@ -46,7 +46,7 @@ class Examination:
             yield finding
             reached = reached and finding.grade != "problem"
         if not reached or key is None:
-            why = "the API was not reached" if key else "there is no key"
+            why = "the API was not reached" if key else "there is no key that can be used"
             yield Finding("API", "note", f"not asked: {why}")
             return
         line = Line(place.url, key, self._options.timeout)
@@ -106,12 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m stewrd_integrations.doctor",
         description="Finds out what keeps this machine from talking to Stewrd, and says what to "
-        "do. The key comes from STEWRD_API_KEY and is never shown. It spends one credit at most.",
+        "do. The key comes from STEWRD_API_KEY and is never shown. It asks for one run, which "
+        "costs one credit; all else that it asks are empty messages, which the API refuses for "
+        "nothing.",
     )
     add = parser.add_argument
     add("--base-url", default=None, help="address of the API; else STEWRD_BASE_URL")
     add("--store", default=None, help="URL of the store; else STEWRD_STORE")
-    add("--no-credit", action="store_true", help="ask only what costs nothing")
+    add("--no-credit", action="store_true", help="ask for no run: only what the API refuses")
     add("--session", action="store_true", help="open a session: it takes a slot for 30 minutes")
     add("--timeout", type=_seconds, default=20.0, help="seconds that an answer may take (20)")
     add("--json", action="store_true", help="print JSON")
@@ -119,9 +121,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not math.isfinite(seconds) or seconds <= 0:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return seconds
 
 

@@ -30,17 +30,23 @@ class Unreached(Exception):
     Attributes:
         kind: The name of what went wrong; nothing else is told, as it might hold the key.
         certificate: Whether the server's certificate was not trusted.
+        plain: Whether the server does not speak https, though the address says so.
         late: Whether the time was up.
         proxy: Whether it was a proxy that refused, and ``password`` that it asks for one.
+        settings: What is wrong with the proxy's settings and what to do, if it is they.
     """
 
     def __init__(self, error: Exception) -> None:
         self.kind = type(error).__name__
         super().__init__(self.kind)
         self.certificate = "CERTIFICATE_VERIFY_FAILED" in str(error)
+        self.plain = "WRONG_VERSION_NUMBER" in str(error)
         self.late = "Timeout" in self.kind
         self.proxy = self.kind == "ProxyError"
         self.password = self.proxy and "407" in str(error)
+        self.settings: tuple[str, str] | None = None
+        if isinstance(error, ConfigurationError):
+            self.settings = (error.message, error.advice or "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from .findings import Finding
 
 VARIABLE = "STEWRD_API_KEY"
 PREFIX = "sk-stw_"
-MAKE_ONE = "Copy it again from the project's settings."
+COPY_IT = "Copy it again from the project's settings."
+TAKE_OFF = "Take them off; some readers of .env files keep them."
 GET_ONE = (
     "Copy one from the project's settings:\n"
     f"  export {VARIABLE}={PREFIX}...\n"
@@ -31,11 +32,12 @@ def find_key() -> tuple[str | None, Finding]:
     key = value.strip()
     problem = _problem(key)
     if problem:
-        return None, Finding("key", "problem", f"{VARIABLE} {problem}", MAKE_ONE)
+        advice = TAKE_OFF if "quotation" in problem else COPY_IT
+        return None, Finding("key", "problem", f"{VARIABLE} {problem}", advice)
     told = f"{VARIABLE} is set: {PREFIX}..., {len(key)} characters"
     if not key.startswith(PREFIX):
         told = f"{VARIABLE} does not begin with {PREFIX}, as Stewrd's keys do"
-        return key, Finding("key", "problem", told, MAKE_ONE)
+        return key, Finding("key", "problem", told, COPY_IT)
     if key != value:
         return key, Finding("key", "ok", f"{told} (the white space around it is left out)")
     return key, Finding("key", "ok", told)

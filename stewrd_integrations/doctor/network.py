@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from ..api.credentials import DEFAULT_BASE_URL, check_base_url, is_loopback
+from ..api.credentials import check_base_url, is_loopback
 from ..errors import ConfigurationError
 from .findings import Finding
 
@@ -42,11 +42,7 @@ def find_address(given: str | None) -> tuple[Place | None, Finding]:
         place = Place.of(check_base_url(given))
     except ConfigurationError as error:
         return None, Finding("address", "problem", f"{origin}: {error.message}", error.advice)
-    told = f"{place.url} ({origin})"
-    if place.url.endswith("/v1"):
-        advice = f"Leave /v1 out, as in {DEFAULT_BASE_URL}: it is added to the address."
-        return place, Finding("address", "problem", f"{told} ends with /v1", advice)
-    return place, Finding("address", "ok", told)
+    return place, Finding("address", "ok", f"{place.url} ({origin})")
 
 
 def way_to(place: Place) -> Iterator[Finding]:
@@ -57,7 +53,10 @@ def way_to(place: Place) -> Iterator[Finding]:
         return
     shown = f"{proxy.host}:{proxy.port}"
     seen = _connected("proxy", proxy.host, proxy.port)
-    advice = f"It comes from the environment (https_proxy, all_proxy). {seen.advice}".strip()
+    advice = (
+        f"It comes from the environment (https_proxy, all_proxy): correct it there, or unset it "
+        f"if none is needed, or put {place.host} into no_proxy."
+    )
     told = f"{shown} is used for {place.host}; {seen.found}"
     yield Finding("proxy", seen.grade, told, advice if seen.grade == "problem" else "")
 

@@ -8,9 +8,15 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
 
 from .findings import Finding
+
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+"""Where a checkout says what it needs."""
 
 OURS = "stewrd-integrations"
 OLDEST = (3, 10)
@@ -83,13 +89,17 @@ def python_and_packages() -> Iterator[Finding]:
         yield from _not_installed()
         return
     yield Finding("package", "ok", f"{OURS} {ours}")
+    yield from _groups(needed, OURS)
+
+
+def _groups(needed: list[str], ours: str) -> Iterator[Finding]:
     groups: defaultdict[str, list[Requirement]] = defaultdict(list)
     for text in needed:
         requirement = Requirement.read(text)
         if requirement is not None and requirement.extra != ALL:
             groups[requirement.extra].append(requirement)
     for extra, group in sorted(groups.items()):
-        yield _group(extra, group)
+        yield _group(extra, group, ours)
 
 
 def _python() -> Finding:
@@ -100,6 +110,12 @@ def _python() -> Finding:
 
 
 def _not_installed() -> Iterator[Finding]:
+    project = _checkout()
+    if project is not None:
+        told = f"{OURS} {project.get('version', '')}, from the checkout at {PROJECT.parent}"
+        yield Finding("package", "ok", told)
+        yield from _groups(_needed(project), str(PROJECT.parent))
+        return
     there = [f"{name} {found}" for name in USUAL if (found := _version(name))]
     yield Finding(
         "package",
@@ -110,6 +126,23 @@ def _not_installed() -> Iterator[Finding]:
     )
 
 
+def _checkout() -> dict[str, Any] | None:
+    """The project's table of the checkout that runs; None for none, and before Python 3.11."""
+    try:
+        toml: Any = import_module("tomllib")
+        project = toml.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    except (ImportError, OSError, ValueError, KeyError):
+        return None
+    return project if project.get("name") == OURS else None
+
+
+def _needed(project: dict[str, Any]) -> list[str]:
+    """What it needs, as an installed package's metadata would tell it."""
+    extras = project.get("optional-dependencies", {})
+    found = [f'{one}; extra == "{extra}"' for extra, needed in extras.items() for one in needed]
+    return [*project.get("dependencies", []), *found]
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)
@@ -117,11 +150,11 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _group(extra: str, group: list[Requirement]) -> Finding:
+def _group(extra: str, group: list[Requirement], ours: str) -> Finding:
     name = extra or "requirements"
     found = {one: _version(one.name) for one in group}
     there = ", ".join(f"{one.name} {got}" for one, got in found.items() if got)
-    install = f'pip install --upgrade "{OURS}[{extra}]"' if extra else f"pip install -U {OURS}"
+    install = f'pip install --upgrade "{ours}[{extra}]"' if extra else f'pip install -U "{ours}"'
     wrong = [f"{one.name} {got}" for one, got in found.items() if got and not one.fits(got)]
     missing = [one for one, got in found.items() if not got]
     if wrong:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -88,8 +89,8 @@ class Service:
             yield Finding("run", "ok", f"the agent answered in {answer.seconds:.1f} seconds")
             yield _plan(answer)
             return
-        self.spent = 0.0
-        yield _refused_run(answer)
+        self.spent = 0.0 if _is_free(answer) else None
+        yield _refused_run(answer) if answer.data else replace(_not_the_api(answer), name="run")
 
     # -- more that costs nothing -------------------------------------------------------
 
@@ -101,8 +102,7 @@ class Service:
             except Unreached:
                 break
             if answer.status == 200:
-                self.ran, self.spent = True, None
-                break
+                return self._taken(capability, answer)
             if answer.status == 403:
                 off[capability] = answer.code or "refused"
         prices = ", ".join(f"{name} {cost}" for name, cost in CREDITS.items())
@@ -117,6 +117,13 @@ class Service:
             f"(credits: {prices})",
             "A turn that names one that is off gets 403 capability_not_enabled.",
         )
+
+    def _taken(self, capability: str, answer: Answer) -> Finding:
+        self.ran, cost = True, _spent(answer)
+        self.spent = None if self.spent is None or cost is None else self.spent + cost
+        told = f"an empty message was taken for a run of {capability}, and not refused"
+        advice = f"By the price list it costs {CREDITS[capability]}. Nothing more was asked."
+        return Finding("capabilities", "note", told, advice)
 
     def _opened(self) -> Finding:
         try:
@@ -154,6 +161,13 @@ def _spent(answer: Answer) -> float | None:
     return whole(spent)
 
 
+def _is_free(answer: Answer) -> bool:
+    """Whether a run that was not answered has cost nothing: it was refused, or is refunded."""
+    if answer.status == 502:
+        return bool(answer.data)
+    return 400 <= answer.status < 500 and answer.status not in (408, 409)
+
+
 def key_finding(answer: Answer) -> Finding:
     """What the answer to an empty message says of the key."""
     name, told, slow = "API", answer.told, ""
@@ -168,7 +182,10 @@ def key_finding(answer: Answer) -> Finding:
         case 400:
             return Finding(name, "ok", f"the API knows the key ({told} to an empty message{slow})")
         case 401:
-            advice = "Make a new key in the project's settings: a new one revokes the old at once."
+            advice = (
+                "Copy it again from the project's settings; a new one made there revokes the old "
+                "at once. An emulator takes the key that it printed at its start."
+            )
             return Finding(name, "problem", f"the API does not know the key ({told})", advice)
         case 402:
             advice = "Buy a pack of credits, or wait for the next month's."
@@ -201,6 +218,11 @@ def _not_the_api(answer: Answer) -> Finding:
 
 
 def _not_reached(error: Unreached) -> Finding:
+    if error.settings:
+        return Finding("proxy", "problem", *error.settings)
+    if error.plain:
+        advice = "If it is the emulator, begin the address with http://; else check the port."
+        return Finding("TLS", "problem", "what listens there does not speak https", advice)
     if error.certificate:
         advice = "If a proxy looks into TLS, point SSL_CERT_FILE to its certificates."
         return Finding("TLS", "problem", "the server's certificate is not trusted", advice)

@@ -19,9 +19,37 @@ _RED, _GREEN, _PLAIN = "\033[31m", "\033[32m", "\033[0m"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until Control-C, one line on stdout for each request."""
-    options = _parser().parse_args(arguments)
-    settings = Settings(
-        api_key=options.api_key,
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        settings = _settings(options)
+    except ValueError as wrong:
+        parser.error(str(wrong))
+    emulator = Emulator(settings, host=options.host, port=options.port, on_answered=_show)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        emulator.start()
+    except OSError as taken:
+        print(f"cannot serve on {options.host}:{options.port}: {taken}", file=sys.stderr)
+        print("Choose another port by --port; 0 takes a free one.", file=sys.stderr)
+        return 1
+    with emulator:
+        url = from_here(emulator.url)
+        _say(f"A local Stewrd serves on {emulator.url}. In the shell of your program:\n")
+        _say(f"  export STEWRD_BASE_URL={url}")
+        _say(f"  export STEWRD_API_KEY={emulator.api_key}\n")
+        _say("Control-C stops it.")
+        # With a time-out, since Windows delivers no signal to an endless wait.
+        while not stop.wait(timeout=0.5):
+            continue
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        api_key=getattr(options, "api_key", None),
         idle_timeout=options.idle_timeout,
         max_sessions=options.max_sessions,
         history_limit=options.history_limit,
@@ -32,24 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         credits=options.credits,
         session_tools=options.session_tools,
     )
-    emulator = Emulator(settings, host=options.host, port=options.port, on_answered=_show)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        emulator.start()
-    except OSError as taken:
-        print(f"cannot serve on {options.host}:{options.port}: {taken}", file=sys.stderr)
-        return 1
-    with emulator:
-        _say(f"A local Stewrd serves on {emulator.url}. To use it:\n")
-        _say(f"  export STEWRD_BASE_URL={emulator.url}")
-        _say(f"  export STEWRD_API_KEY={emulator.api_key}\n")
-        _say("Control-C stops it.")
-        # With a time-out, since Windows delivers no signal to an endless wait.
-        while not stop.wait(timeout=0.5):
-            continue
-    return 0
+
+
+def from_here(url: str) -> str:
+    """The address for programs on this machine: clients speak http with no other."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to serve on")
-    add("--port", type=int, default=8787, help="port to serve on; 0 takes a free one")
-    add("--api-key", default=None, help="key to accept; a fresh one if not given")
+    add("--port", type=_port, default=8787, help="port to serve on; 0 takes a free one")
+    add("--api-key", default=argparse.SUPPRESS, help="key to accept, sk-stw_...; else a fresh one")
     add("--idle-timeout", type=float, default=usual.idle_timeout, help="seconds")
     add("--max-sessions", type=int, default=usual.max_sessions, help="active at once")
     add("--history-limit", type=int, default=usual.history_limit, help="messages")
@@ -73,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--credits", type=int, default=usual.credits, help="balance at the start")
     add("--session-tools", default=usual.session_tools, help="'accepted' lets sessions call tools")
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 0 to 65535")
+    return int(text)
 
 
 def _show(exchange: Exchange) -> None:

@@ -94,14 +94,19 @@ class StewrdEmulator:
         Raises:
             AssertionError: There is no such answer, or no such session.
         """
+        __tracebackhide__ = True  # pytest shows the test, not this
         if isinstance(which, str):
             if which not in self.emulator.sessions:
                 raise AssertionError(f"There is no session {which!r}.")
             return _heard(self.emulator.context(which))
         runs = self.emulator.runs
         if not -len(runs) <= which < len(runs):
-            asked = f"answer number {which} of {len(runs)}" if runs else "an answer"
-            raise AssertionError(f"The agent has not given {asked}.")
+            if not runs:
+                raise AssertionError(
+                    "The agent has not given an answer: nothing was asked of this emulator. Build "
+                    "models inside the test, where they find its address and key."
+                )
+            raise AssertionError(f"The agent has not given answer number {which} of {len(runs)}.")
         return _heard(runs[which].conversation)
 
     @property

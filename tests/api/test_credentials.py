@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +16,10 @@ from stewrd_integrations.errors import ConfigurationError
 
 from .conftest import KEY
 
-BAD = ["sk-stw_bad key", "sk-stw_bad\nkey", "sk-stw_badé", "sk-stw_bad\x00", "sk-stw_\u200bbad"]
+BAD = [
+    *("sk-stw_bad key", "sk-stw_bad\nkey", "sk-stw_badé", "sk-stw_bad\x00", "sk-stw_\u200bbad"),
+    *('"sk-stw_bad"', "'sk-stw_bad'", "sk-stw_bad`", "Bearer sk-stw_bad"),
+]
 
 
 @pytest.mark.parametrize(
@@ -37,8 +41,9 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("source", [None, "", "  ", lambda: None, lambda: 7, SecretStr("")])
 def test_a_missing_key_says_what_to_do(source: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"STEWRD_API_KEY.*api_key.*emulator"):
+    with pytest.raises(ConfigurationError, match=r"STEWRD_API_KEY.*api_key") as caught:
         ApiKey(source).reveal()
+    assert "run `python -m stewrd_integrations.emulator`" in (caught.value.advice or "")
 
 
 def test_a_callable_is_asked_each_time_and_not_at_first() -> None:
@@ -74,6 +79,20 @@ def test_a_bad_key_is_in_nothing_that_is_raised(make: Any, bad: str) -> None:
     assert not [text for text in shown if "bad" in text or "sk-stw" in text]
 
 
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ('"sk-stw_bad"', "has quotation marks around it.* Take them off"),
+        ("sk-stw_bad'", "has quotation marks around it.* Take them off"),
+        ("bearer sk-stw_bad", 'begins with "Bearer".* Copy it again'),
+        ("sk-stw_bad key", "holds a space.* Copy it again"),
+    ],
+)
+def test_a_bad_key_says_what_is_wrong_and_what_to_do(key: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        ApiKey(key).check()
+
+
 @pytest.mark.parametrize("thing", [ApiKey(KEY), StewrdClient(api_key=KEY)])
 def test_no_pickle_holds_the_key(thing: Any) -> None:
     with pytest.raises(ConfigurationError, match="Set STEWRD_API_KEY"):
@@ -97,6 +116,10 @@ def test_copies_are_the_same() -> None:
         ("http://localhost:8080/", "http://localhost:8080"),
         ("http://127.8.9.1", "http://127.8.9.1"),
         ("http://[::1]:80", "http://[::1]:80"),
+        (" https://api.stewrd.dev \n", "https://api.stewrd.dev"),
+        ("  ", "https://api.stewrd.dev"),
+        ("https://gateway.example/v1/stewrd", "https://gateway.example/v1/stewrd"),
+        ("https://gateway.example/v12", "https://gateway.example/v12"),
     ],
 )
 def test_base_urls(url: str | None, checked: str) -> None:
@@ -132,6 +155,14 @@ def test_base_urls_that_are_refused(url: Any) -> None:
         check_base_url(url)
     assert str(url) not in caught.value.message
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1//", "/x/v1", "/v1/agent", "/v1/sessions/"])
+def test_a_base_url_with_the_version_in_it(path: str) -> None:
+    end = path[path.index("/v1") :].rstrip("/")
+    told = f"base_url ends with {end}, which the client adds by itself. Pass base_url "
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        check_base_url(f"https://api.stewrd.dev{path}")
 
 
 def test_base_url_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

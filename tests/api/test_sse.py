@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from stewrd_integrations.api.requests import Kind
 from stewrd_integrations.api.responses import Answer
 from stewrd_integrations.api.sse import MAX_EVENT, EventParser
 from stewrd_integrations.errors import MalformedResponseError
-from stewrd_integrations.types import Token
+from stewrd_integrations.types import Token, ToolEnd
 
 Pair = tuple[str, str]
 
@@ -34,6 +35,14 @@ def parse(*chunks: bytes) -> list[Pair]:
         ("data: 1\n\ndata: 2\n\n", [("message", "1"), ("message", "2")]),
         ("event:a\ndata:1\n\n", [("a", "1")]),
         ("event:  a\ndata:  1\n\n", [(" a", " 1")]),
+        ("event: a\ndata:  1\r\n\r\n", [("a", " 1")]),
+        ("event: a\ndata: \n\n", []),
+        (
+            "event: a\ndata: 1\n\nevent: b\ndata: 2\n\ndata: 3\n\n",
+            [("a", "1"), ("b", "2"), ("message", "3")],
+        ),
+        ("event: a\ndata: 1\n\nevent: b\ndata: 2\n", [("a", "1")]),
+        ("event: a\ndata: 1\ndata: 2\n\nevent: b\ndata: 3\n\n", [("a", "1\n2"), ("b", "3")]),
         ("data: 1\ndata: 2\n\n", [("message", "1\n2")]),
         ("data\ndata: 2\n\n", [("message", "\n2")]),
         ("data: a: b\n\n", [("message", "a: b")]),
@@ -58,6 +67,9 @@ def test_a_stream_in_one_piece_and_in_bytes(text: str, events: list[Pair]) -> No
     raw = text.encode()
     assert parse(raw) == events
     assert parse(*(raw[i : i + 1] for i in range(len(raw)))) == events
+    first = b"data: 0\n\n"
+    if not text.startswith("\ufeff"):  # which is none after the beginning
+        assert parse(first, raw) == parse(first + raw) == [("message", "0"), *events]
 
 
 def test_an_event_is_there_before_the_next_byte() -> None:
@@ -81,6 +93,12 @@ def test_a_line_without_end(line: bytes) -> None:
         parse(line, *[b"x" * 65_536] * 17)
 
 
+def test_an_event_that_is_too_long_in_a_chunk_of_its_own() -> None:
+    event = b"event: token\ndata: %s\n\n" % (b"x" * MAX_EVENT)
+    with pytest.raises(MalformedResponseError, match="over 1048576 bytes"):
+        parse(b"data: 0\n\n", event)
+
+
 def test_an_event_of_many_lines() -> None:
     lines = [b"data: " + b"x" * 1000 + b"\n"]
     assert len(parse(*lines * 1000, b"\n")) == 1
@@ -91,6 +109,8 @@ def test_an_event_of_many_lines() -> None:
 def test_comments_do_not_add_up() -> None:
     assert parse(*[b": " + b"x" * 60_000 + b"\n"] * 20, b"data: 1\n\n") == [("message", "1")]
     assert MAX_EVENT == 1024 * 1024
+    comment, event = b": " + b"x" * 60_000 + b"\n", b"event: a\ndata: 1\n\n"
+    assert parse(b"data: 0\n\n", *[comment, event] * 80)[1:] == [("a", "1")] * 80
 
 
 @pytest.mark.parametrize(
@@ -145,6 +165,37 @@ def test_any_bytes_in_any_chunks(data: Any, raw: bytes) -> None:
     assert _outcome([raw]) == _outcome(data.draw(chunked(raw)))
 
 
+PARTS = (
+    "event: ",
+    "token",
+    "data: ",
+    "data:",
+    '{"text": 1}',
+    " ",
+    ":",
+    "x",
+    "\n",
+    "\n\n",
+    "\r\n",
+    "\r",
+)
+LINES = st.lists(st.sampled_from([*map(str.encode, PARTS), b"\xff"]), max_size=20).map(b"".join)
+
+
+@given(st.data(), st.lists(LINES | st.just(b"event: token\ndata: {}\n\n"), max_size=6))
+def test_events_in_chunks_of_their_own(data: Any, events: list[bytes]) -> None:
+    first, raw = b"data: 0\n\n", b"".join(events)
+    whole = _outcome([first + raw])
+    assert _outcome([first, *events]) == whole
+    assert _outcome([first, *data.draw(chunked(raw))]) == whole
+
+
+@pytest.mark.parametrize("begun", [b"event: a\n", b"data: 1\n", b"da", b": 1\n", b"\r"])
+def test_an_event_in_a_chunk_of_its_own_after_the_beginning_of_another(begun: bytes) -> None:
+    chunks = [b"data: 0\n\n", begun, b"event: token\ndata: {}\n\n", b"\n", b"data: 2\n\n"]
+    assert parse(*chunks) == parse(b"".join(chunks))
+
+
 def _outcome(chunks: list[bytes]) -> tuple[list[Pair], bool]:
     parser, events = EventParser(), []
     try:
@@ -173,4 +224,22 @@ def test_a_character_that_is_parted_between_tokens() -> None:
     events = [*decoder.feed(b'event: token\ndata: {"text": "a\\ud83d"}\n\n')]
     events += decoder.feed(b'event: token\ndata: {"text": "\\ude00b"}\n\n')
     events += decoder.feed(b'event: token\ndata: {"text": "\\udc00"}\n\n')
-    assert events == [Token("a"), Token("\U0001f600b"), Token("\ufffd")]
+    events += decoder.feed(b'event: token\ndata: {"text": "\\ud83d"}\n\n')
+    events += decoder.feed(b'event: token\ndata: {"text": "c"}\n\n')
+    assert events == [Token("a"), Token("\U0001f600b"), Token("\ufffd"), Token("\ufffdc")]
+
+
+def test_what_came_before_an_error_is_handed_out_and_leaves_no_trace() -> None:
+    decoder: EventDecoder = EventDecoder(Answer[None](Kind.RUN, 200))
+    said = b'event: token\ndata: {"text": "secret"}\n\n'
+    events = decoder.feed(said + b'event: tool_end\ndata: {"tool": "secret"}\n\n' + said[:-4])
+    assert next(events) == Token("secret")
+    assert list(events) == [ToolEnd("secret")]
+    events = decoder.feed(b'"}\n\nevent: token\ndata: [\n\n')
+    assert next(events) == Token("secret")
+    with pytest.raises(MalformedResponseError, match="token event") as caught:
+        next(events)
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    shown = repr([{**frame.f_locals, "events": None} for frame in frames[1:]])
+    assert len(frames) == 2
+    assert "secret" not in shown

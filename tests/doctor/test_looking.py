@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import socket
 import sqlite3
 import sys
@@ -91,9 +93,9 @@ def test_an_address_that_can_t_be_used(run: Run) -> None:
 
 
 def test_an_address_with_the_version_in_it(run: Run) -> None:
-    with Emulator() as stewrd:
-        report = run(key=stewrd.api_key, url=f"{stewrd.url}/v1")
-    assert report.problems == ["address", "API"] and "ends with /v1" in report["address"]
+    report = run(url=f"{NOBODY}/v1")
+    assert report.problems == ["address"]
+    assert "STEWRD_BASE_URL: base_url ends with /v1, which the client adds" in report["address"]
 
 
 def test_a_host_without_an_address(run: Run) -> None:
@@ -131,6 +133,8 @@ def test_a_proxy_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     report = run(url="https://stewrd.invalid")
     assert report.problems == ["proxy"] and report.grade("connection") is None
     assert f"127.0.0.1:{port} is used for stewrd.invalid; " in report["proxy"]
+    assert "correct it there, or unset it" in report["proxy"]
+    assert "emulator" not in report["proxy"]
     assert "hidden" not in report.text
     monkeypatch.setenv("no_proxy", "stewrd.invalid")
     assert run(url="https://stewrd.invalid").problems == ["connection"]
@@ -141,6 +145,21 @@ def test_proxies_in_other_forms(run: Run, monkeypatch: pytest.MonkeyPatch, url: 
     monkeypatch.setenv("all_proxy", url.format(free_port()))
     report = run(url="https://stewrd.invalid")
     assert report.problems == ["proxy"] and "127.0.0.1:" in report["proxy"]
+
+
+def test_a_proxy_of_a_kind_that_nobody_speaks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        monkeypatch.setenv("https_proxy", f"ftp://user:hidden@127.0.0.1:{there.getsockname()[1]}")
+        report = run(url="https://stewrd.invalid")
+    assert report.problems == ["proxy"] and "hidden" not in report.text
+    assert any("Check HTTPS_PROXY" in one["advice"] for one in report.told["findings"])
+
+
+def test_https_where_http_is_spoken(run: Run) -> None:
+    with Emulator() as stewrd:
+        report = run(key=stewrd.api_key, url=stewrd.url.replace("http:", "https:"))
+    assert report.problems == ["TLS"] and "does not speak https" in report["TLS"]
+    assert "begin the address with http://" in report["TLS"]
 
 
 def test_no_proxy_stands_before_this_machine(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,8 +230,40 @@ def test_a_requirement_that_is_missing(tmp_path: Path, monkeypatch: Any) -> None
 def test_a_checkout_that_is_not_installed(tmp_path: Path, monkeypatch: Any) -> None:
     installed(tmp_path, "httpx", "0.28.1")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(packages, "PROJECT", tmp_path / "pyproject.toml")
     found = {one.name: one for one in python_and_packages()}
     assert found["package"].grade == "note" and "httpx 0.28.1" in found["package"].found
+
+
+@pytest.mark.parametrize("text", ["[project", "", '[project]\nname = "another"', "\xff"])
+def test_a_folder_that_is_no_checkout(tmp_path: Path, monkeypatch: Any, text: str) -> None:
+    monkeypatch.setattr(packages, "PROJECT", tmp_path / "pyproject.toml")
+    packages.PROJECT.write_text(text, encoding="latin-1")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(packages, "OURS", "stewrd-somewhere")
+    found = {one.name: one for one in python_and_packages()}
+    assert found["package"].grade == "note"
+
+
+def test_a_checkout_says_itself_what_it_needs(tmp_path: Path, monkeypatch: Any) -> None:
+    installed(tmp_path, "httpx", "0.1")
+    installed(tmp_path, "redis", "5.1")
+    reads = sys.version_info >= (3, 11)
+    if reads:
+        importlib.import_module("tomllib")  # which is not found on the path below
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    found = {one.name: one for one in python_and_packages()}
+    root = packages.PROJECT.parent
+    assert (found["package"].grade == "ok") == reads
+    if not reads:
+        return
+    told = rf"stewrd-integrations \d+\.\d+\.\d+, from the checkout at {re.escape(str(root))}"
+    assert re.fullmatch(told, found["package"].found)
+    assert found["redis"].grade == "ok"
+    assert found["requirements"].grade == "problem" and "httpx 0.1" in found["requirements"].found
+    assert f'pip install -U "{root}"' in found["requirements"].advice
+    assert f'pip install --upgrade "{root}[langchain]"' in found["langchain"].advice
+    assert "all" not in found
 
 
 def test_an_old_python(monkeypatch: Any) -> None:

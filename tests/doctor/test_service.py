@@ -55,7 +55,7 @@ def test_no_slot_is_free(run: Run) -> None:
 def test_a_key_that_nobody_knows(stewrd: Emulator, run: Run) -> None:
     report = run(key="sk-stw_of_another_project", url=stewrd.url)
     assert report.problems == ["API"]
-    assert "does not know the key (HTTP 401 invalid_api_key)" in report["API"]
+    assert "does not know the key (HTTP 401 invalid_api_key) -> Copy it again" in report["API"]
     assert len(stewrd.requests) == 1, "nothing more is asked with a wrong key"
     assert report.told["credits_spent"] == 0
 
@@ -158,7 +158,33 @@ def test_capabilities_are_asked_for_no_more_once_something_is_odd(
     server.script(REFUSED, said)
     report = run("--no-credit", url=server.url)
     assert len(server.requests) == 2
-    assert report.told["credits_spent"] == (0 if said == ["reset"] else None)
+    assert report.told["credits_spent"] == (0 if said == ["reset"] else 1)
+    assert ("an empty message was taken for a run of data" in report.text) == (said != ["reset"])
+
+
+def test_what_is_not_told_of_one_run_is_not_known_of_both(server: RawServer, run: Run) -> None:
+    server.script(REFUSED, answer(200, {"message": "OK"}), answer(200, REPLY))
+    assert run(url=server.url).told["credits_spent"] is None
+
+
+@pytest.mark.parametrize(
+    ("said", "spent", "told"),
+    [
+        (answer(500, {"error": {"code": "oops"}}), None, "a chat was refused (HTTP 500 oops)"),
+        (answer(502, {"error": {"code": "compute_error"}}), 0, "The credit is refunded."),
+        (answer(502, b"<html>", content_type="text/html"), None, "an HTML page answers (HTTP 502)"),
+        (answer(409, {"error": {"code": "oops"}}), None, "(HTTP 409 oops)"),
+        (answer(200, b""), None, "something that is not the API's JSON answers (HTTP 200)"),
+        (answer(403, {"error": {"code": "oops"}}), 0, "Enable chat"),
+    ],
+)
+def test_what_a_run_without_an_answer_may_have_cost(
+    server: RawServer, run: Run, said: Any, spent: int | None, told: str
+) -> None:
+    server.script(REFUSED, said, REFUSED)
+    report = run(url=server.url)
+    assert report.problems == ["run"] and told in report["run"]
+    assert report.told["credits_spent"] == spent
 
 
 def test_the_last_credit(run: Run) -> None:

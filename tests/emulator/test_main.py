@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from stewrd_integrations.emulator.__main__ import line, main
+from stewrd_integrations.api.credentials import check_base_url
+from stewrd_integrations.emulator.__main__ import from_here, line, main
 from stewrd_integrations.emulator.records import Exchange
 
 
@@ -104,4 +105,38 @@ def test_a_port_that_is_taken(
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["--port", str(taken.getsockname()[1])]) == 1
-    assert "cannot serve" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "cannot serve" in told and "--port" in told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("--port=99999", "'99999' is not a port: 0 to 65535"),
+        ("--port=x", "'x' is not a port: 0 to 65535"),
+        ("--session-tools=yes", "session_tools must be one of"),
+        ("--credits=-1", "credits must be a number of 0 or more"),
+        ("--api-key=mine", "api_key must begin with sk-stw_"),
+    ],
+)
+def test_wrong_settings_are_told_in_a_line(
+    wrong: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([wrong])
+    shown = capsys.readouterr().err
+    assert ended.value.code == 2 and told in shown
+    assert shown.startswith("usage: python -m stewrd_integrations.emulator")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://0.0.0.0:8787", "http://127.0.0.1:8787"),
+        ("http://[::]:8787", "http://[::1]:8787"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+    ],
+)
+def test_the_address_that_is_shown_is_one_that_clients_take(url: str, shown: str) -> None:
+    assert from_here(url) == shown
+    assert check_base_url(shown) == shown

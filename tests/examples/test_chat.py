@@ -444,12 +444,12 @@ def test_failures_are_one_line_and_lose_nothing(framework: str, emulator: Emulat
     assert re.findall(
         r"^(\w+Error): .*[.;] .* /retry asks again\.$", done.stdout, re.MULTILINE
     ) == [
-        "AuthenticationError",
         "InsufficientCreditsError",
         "PermissionDeniedError",
         "ServerError",
         "InterruptedStreamError",
     ]
+    assert re.search(r"^AuthenticationError: .* at once\.$", done.stdout, re.MULTILINE)
     assert "2 turns unclear" in done.stdout  # the last two may have been charged
     assert re.search("Nice to meet you, Ada\\..*Your name is Ada\\.", done.stdout, re.DOTALL)
     assert asked(emulator)[-1] == ["My name is Ada.", "Who am I?"]
@@ -458,8 +458,8 @@ def test_failures_are_one_line_and_lose_nothing(framework: str, emulator: Emulat
 @pytest.mark.parametrize(
     ("key", "address", "told"),
     [
-        ("", "", r"ConfigurationError: There is no API key: set STEWRD_API_KEY"),
-        ("sk-stw_wrong", "", r"AuthenticationError: .* Check the API key \(STEWRD_API_KEY\)"),
+        ("", "", r"STEWRD_API_KEY is not set: set it, or leave --live out"),
+        ("sk-stw_wrong", "", r"AuthenticationError: .* Check the API key \(.*STEWRD_API_KEY\)"),
         ("sk-stw_some", "http://127.0.0.1:9", r"NeverSentError: .* Check the network"),
     ],
 )
@@ -484,3 +484,17 @@ def test_a_free_plan_and_a_limit_of_credits_are_told() -> None:
     assert "Agent  Your name is Ada.\n       chat · stateless · ~2 credits spent" in done.stdout
     assert re.search(r"^CreditLimitError: .* 2 of max_credits=4 are spent", done.stdout, re.M)
     assert done.stderr == ""
+
+
+def test_a_warning_stands_alone_and_a_key_that_is_not_used_is_told(
+    person: Callable[..., Terminal],
+) -> None:
+    with Emulator(plan="free") as emulator:
+        chat = person(emulator=emulator)
+        chat.say("My name is Ada.")
+        alone = r"^You    My name is Ada\.\n {7}Stewrd: the plan .*\nAgent  Nice to meet you, Ada\."
+        chat.until(alone)
+        shown = piped("My name is Ada.\n", "--live", env=environment(emulator)).stdout
+        assert re.search(alone, shown, re.DOTALL | re.MULTILINE)
+        idle = piped("", env=environment(emulator)).stdout
+    assert "STEWRD_API_KEY is set, and not used: --live talks to Stewrd." in idle

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import gc
 import os
 import re
@@ -72,6 +73,31 @@ def test_its_code_prints_what_it_shows(
         assert block.shown is not None or not printed, f"line {block.line} prints {printed!r}"
         assert masked(printed) == masked(block.shown or ""), f"line {block.line}"
     assert not environment.overlaps
+
+
+def unmade(code: str) -> set[str]:
+    """Names that some code uses and does not make."""
+    made, used = set(dir(builtins)), set()
+    for node in ast.walk(ast.parse(code)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                used.add(name)
+            case ast.Name(id=name) | ast.arg(arg=name):
+                made.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                made.add(name)
+            case ast.ClassDef(name=name) | ast.ExceptHandler(name=str(name)):
+                made.add(name)
+            case ast.alias(name=name, asname=other):
+                made.add(other or name.partition(".")[0])
+    return used - made
+
+
+@pytest.mark.parametrize("page", ["index.md", "langchain.md", "llama-index.md", "errors.md"])
+def test_on_the_first_pages_each_block_stands_for_itself(page: str) -> None:
+    blocks = Page(f"docs/{page}").blocks()
+    assert blocks
+    assert {block.line: names for block in blocks if (names := unmade(block.code))} == {}
 
 
 def test_nearly_all_pages_have_code() -> None:

@@ -123,14 +123,14 @@ def test_the_quickstart_without_sessions_remembers_all_the_same() -> None:
         done = run("quickstart.py", **there(emulator))
     assert done.returncode == 0
     assert answers(done.stdout) == ANSWERS
-    assert "0 sessions were opened" in done.stdout
+    assert "0 sessions were opened, so each turn was sent whole: " in done.stdout
     assert "the plan does not allow sessions" in done.stderr
 
 
 def test_the_llama_index_quickstart_without_a_key() -> None:
     assert output("llama_index_quickstart.py").splitlines() == [
         "STEWRD_API_KEY is not set: talking to the emulator.",
-        "1 messages, opened: sends 'My name is Ada.'",
+        "1 message, opened: sends 'My name is Ada.'",
         "Nice to meet you, Ada.",
         "3 messages, continued: sends 'What is my name?'",
         "Your name is Ada.",

@@ -13,8 +13,8 @@ from tests.machines.variants import SPARING_ONES
 from tests.sessions.test_machine import profile
 
 STEPS = int(os.environ.get("STEWRD_MACHINE_STEPS", "30"))
-IN_MEMORY = profile(int(os.environ.get("STEWRD_MACHINE_EXAMPLES", "15")), STEPS)
-IN_STORES = profile(int(os.environ.get("STEWRD_STORES_EXAMPLES", "6")), STEPS)
+IN_MEMORY = profile(int(os.environ.get("STEWRD_MACHINE_EXAMPLES", "8")), STEPS)
+IN_STORES = profile(int(os.environ.get("STEWRD_STORES_EXAMPLES", "4")), STEPS)
 
 
 class Unique(FrameworksMachine):

@@ -28,7 +28,7 @@ def profile(examples: int, steps: int) -> settings:
 
 
 SHORT = profile(
-    int(os.environ.get("STEWRD_MACHINE_EXAMPLES", "100")),
+    int(os.environ.get("STEWRD_MACHINE_EXAMPLES", "50")),
     int(os.environ.get("STEWRD_MACHINE_STEPS", "40")),
 )
 

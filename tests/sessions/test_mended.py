@@ -313,7 +313,7 @@ def test_a_session_that_an_earlier_attempt_reached_is_nobody_elses(
     patience = replace(model.client._settings.patience, jitter=lambda: 0.0)
     model.client._settings.patience = patience
     stage.fail_next("error", status=429, code="rate_limited")
-    transport: Any = model.client._own_http._transport  # type: ignore[union-attr]
+    transport: Any = model.client._own._http._transport  # type: ignore[union-attr]
     real = transport.handle_request
 
     def once_then_nobody(request: Any) -> Any:

@@ -11,7 +11,7 @@ from tests.sessions.test_machine import profile
 from tests.sessions.tools_machine import Colliding, ToolsMachine
 
 SHORT = profile(
-    int(os.environ.get("STEWRD_MACHINE_EXAMPLES", "60")),
+    int(os.environ.get("STEWRD_MACHINE_EXAMPLES", "30")),
     int(os.environ.get("STEWRD_MACHINE_STEPS", "30")),
 )
 

@@ -95,7 +95,7 @@ def test_a_bot(stewrd_emulator):
 def test_nothing_is_left_of_it(stewrd_emulator):
     assert os.environ["STEWRD_BASE_URL"] == stewrd_emulator.url
     assert os.environ["STEWRD_API_KEY"] == stewrd_emulator.api_key
-    with pytest.raises(AssertionError, match="has not given an answer"):
+    with pytest.raises(AssertionError, match="not given an answer.* inside the test"):
         stewrd_emulator.heard()
     with pytest.raises(AssertionError, match="no session 'x'"):
         stewrd_emulator.heard("x")
