@@ -34,7 +34,6 @@ from .sessions.effects import (
     Open,
     Put,
     ReadNote,
-    Receive,
     Send,
     Sleep,
     Submit,
@@ -43,6 +42,7 @@ from .sessions.effects import (
     Vacate,
     Warn,
 )
+from .sessions.exchange import Pieces
 from .sessions.notes import FAILED
 from .stores import Store
 from .types import AgentRequest, Done, Event, Reply, Session
@@ -122,7 +122,7 @@ def drive(
     flow: Flow[Outcome], client: StewrdClient, around: Surroundings
 ) -> Generator[Event | Outcome, None, None]:
     """Perform a turn; yields its events and then its outcome."""
-    hands, process = _Hands(client, around), os.getpid()
+    hands = _Hands(client, around)
     try:
         effect = next(flow)
         while True:
@@ -130,6 +130,9 @@ def drive(
                 answer = None
                 if isinstance(effect, Emit):
                     yield effect.event
+                elif isinstance(effect, Pieces):
+                    while not isinstance(answer := hands.next_piece(effect), Done):
+                        yield answer
                 else:
                     answer = hands.perform(effect)
             except GeneratorExit:
@@ -142,11 +145,7 @@ def drive(
         yield ended.value
     finally:
         # Also for an interrupt that fell between two effects, of which the turn has not heard.
-        if os.getpid() == process:  # a forked child has a copy of a turn that is not its own
-            last = _LastWords(flow, Abandoned())
-            for effect in last:
-                last.answer = hands.perform(effect)
-            hands.close()
+        hands.end(_LastWords(flow, Abandoned()))
 
 
 class _LastWords:
@@ -182,10 +181,18 @@ class _Hands:
     def __init__(self, client: StewrdClient, around: Surroundings) -> None:
         self._client = client
         self._around = around
+        self._process = os.getpid()
         self._stream: Any = None
         self._sent = False
         self._store_failures = 0
         self._spending: Spending
+
+    def end(self, last: _LastWords) -> None:
+        if os.getpid() != self._process:
+            return  # a forked child has a copy of a turn that is not its own
+        for effect in last:
+            last.answer = self.perform(effect)
+        self.close()
 
     def close(self) -> None:
         if self._stream is not None:
@@ -195,8 +202,6 @@ class _Hands:
         if type(effect) in _ASKED_OF_STORE:
             return self._ask_store(effect)
         match effect:
-            case Receive():  # first, as it comes a thousand times in a stream
-                return self._receive()
             case Now():
                 return self._around.clock()
             case Sleep(seconds):
@@ -230,12 +235,17 @@ class _Hands:
             self._stream = self._client.stream(request, session_id=session_id)
             return None
 
-    def _receive(self) -> Event:
-        with self._spending:
-            event = _event(next(self._stream, None))
+    def next_piece(self, pieces: Pieces) -> Event:
+        """What the caller is handed next of the stream; at its end, `Done`."""
+        piece: Event | None = None
+        while piece is None:
+            with self._spending:
+                event = _event(next(self._stream, None))
             if isinstance(event, Done):
                 self._spending.told(event.reply)
-            return event
+                return event
+            piece = pieces.shall_go_out(event)
+        return piece
 
     def _ask_store(self, effect: Effect) -> Any:
         method, arguments_of = _ASKED_OF_STORE[type(effect)]
@@ -263,7 +273,7 @@ async def adrive(
     flow: Flow[Outcome], client: AsyncStewrdClient, around: Surroundings
 ) -> AsyncGenerator[Event | Outcome, None]:
     """`drive` for the event loop."""
-    hands, process = _AsyncHands(client, around), os.getpid()
+    hands = _AsyncHands(client, around)
     try:
         effect = next(flow)
         while True:
@@ -271,6 +281,9 @@ async def adrive(
                 answer = None
                 if isinstance(effect, Emit):
                     yield effect.event
+                elif isinstance(effect, Pieces):
+                    while not isinstance(answer := await hands.next_piece(effect), Done):
+                        yield answer
                 else:
                     answer = await hands.perform(effect)
             except GeneratorExit:
@@ -285,11 +298,7 @@ async def adrive(
     except StopIteration as ended:
         yield ended.value
     finally:
-        if os.getpid() == process:
-            last = _LastWords(flow, Abandoned())
-            if last.wanted:
-                await _out_of_reach(_finish(last, hands))
-            await hands.close()
+        await hands.end(_LastWords(flow, Abandoned()))
 
 
 async def _finish(last: _LastWords, hands: _AsyncHands) -> None:
@@ -321,10 +330,18 @@ class _AsyncHands:
     def __init__(self, client: AsyncStewrdClient, around: Surroundings) -> None:
         self._client = client
         self._around = around
+        self._process = os.getpid()
         self._stream: Any = None
         self._sent = False
         self._store_failures = 0
         self._spending: Spending
+
+    async def end(self, last: _LastWords) -> None:
+        if os.getpid() != self._process:
+            return
+        if last.wanted:
+            await _out_of_reach(_finish(last, self))
+        await self.close()
 
     async def close(self) -> None:
         if self._stream is not None:
@@ -334,8 +351,6 @@ class _AsyncHands:
         if type(effect) in _ASKED_OF_STORE:
             return await self._ask_store(effect)
         match effect:
-            case Receive():  # first, as it comes a thousand times in a stream
-                return await self._receive()
             case Now():
                 return self._around.clock()
             case Sleep(seconds):
@@ -372,12 +387,17 @@ class _AsyncHands:
             self._stream = self._client.stream(request, session_id=session_id)
             return None
 
-    async def _receive(self) -> Event:
-        with self._spending:
-            event = _event(await anext(self._stream, None))
+    async def next_piece(self, pieces: Pieces) -> Event:
+        """What the caller is handed next of the stream; at its end, `Done`."""
+        piece: Event | None = None
+        while piece is None:
+            with self._spending:
+                event = _event(await anext(self._stream, None))
             if isinstance(event, Done):
                 self._spending.told(event.reply)
-            return event
+                return event
+            piece = pieces.shall_go_out(event)
+        return piece
 
     async def _ask_store(self, effect: Effect) -> Any:
         method, arguments_of = _ASKED_OF_STORE[type(effect)]

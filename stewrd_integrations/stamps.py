@@ -7,7 +7,7 @@ and a name there is as good as the conversation itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,13 @@ class Stamp:
         """A message's ``additional_kwargs`` with this stamp, and what else is said beside it."""
         told = {"name": self.name, "tenant": self.tenant, "seal": self.seal, **more}
         return {**extra, OURS: {**_ours(extra), PLACE: told}}
+
+
+def found(extras: Iterable[Any]) -> frozenset[Stamp]:
+    """The stamps in the ``additional_kwargs`` of a list's messages, true or not."""
+    # First what is quickly over: lists have thousands of messages, and most say nothing here.
+    stamps = (read(extra) for extra in extras if extra and OURS in extra)
+    return frozenset(stamp for stamp in stamps if stamp is not None)
 
 
 def read(extra: Mapping[str, Any]) -> Stamp | None:
@@ -100,4 +107,5 @@ def addressed(
 
 def _ours(extra: Mapping[str, Any]) -> Mapping[str, Any]:
     ours = extra.get(OURS)
-    return ours if isinstance(ours, Mapping) else {}
+    # Its exact type is looked at first, as `isinstance` takes long to say that one is a mapping.
+    return ours if type(ours) is dict or isinstance(ours, Mapping) else {}

@@ -78,13 +78,38 @@ def test_a_stream_that_is_only_forgotten(stage: Stage) -> None:
     after_two(stage, talk)
 
 
-def test_a_caller_whose_own_code_fails(stage: Stage) -> None:
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), errors.InvalidInputError("Theirs.")])
+def test_a_caller_whose_own_code_fails(stage: Stage, failure: BaseException) -> None:
+    """A part was shown, so it does not matter what kind of error it is."""
     talk = begun(stage)
     stream = talk.model.stream(streaming(talk))
     next(stream)
-    with pytest.raises(KeyboardInterrupt):
-        stream.throw(KeyboardInterrupt())
+    with pytest.raises(type(failure)):
+        stream.throw(failure)
     after_two(stage, talk)
+
+
+@pytest.mark.parametrize("on_loop", [False, True])
+async def test_what_is_held_back_goes_out_with_the_next_piece(stage: Stage, on_loop: bool) -> None:
+    talk = begun(stage)
+    who = {"conversation_id": "ada"}
+    call = talk.model.call(talk.list_with("tell me"), who, stream=True, stop=[" two five"])
+    if on_loop:
+        items = [item async for item in talk.model.astream(call)]
+    else:
+        items = list(talk.model.stream(call))
+    assert items[:-1] == [Token("one"), Token(" two three"), Token(" four")]
+
+
+@pytest.mark.parametrize("on_loop", [False, True])
+async def test_a_stream_is_counted_with_what_its_end_says(on_loop: bool) -> None:
+    talk = begun(Stage.make(done="documented"))  # it tells the credits
+    before = talk.model.budget.spent
+    if on_loop:
+        [_ async for _ in talk.model.astream(streaming(talk))]
+    else:
+        list(talk.model.stream(streaming(talk)))
+    assert talk.model.budget.spent - before == 1
 
 
 async def test_an_abandoned_async_stream(stage: Stage) -> None:
@@ -290,7 +315,7 @@ async def test_who_is_cancelled_at_the_store_holds_nothing(call: int) -> None:
     held = [slot for slots in store._pools.values() for slot in slots]
     spare = [slot for slot in held if slot.startswith("opening-")]
     assert len(spare) <= len(stage.world.sessions), "a slot without a session"
-    assert all('"call": ""' in note for note, _ in store._notes.values() if "call" in note)
+    assert not any(store.note(key).get("call") for key in store._notes)
 
 
 async def test_a_loop_that_ends_at_once_hears_the_last_word() -> None:
@@ -304,7 +329,7 @@ async def test_a_loop_that_ends_at_once_hears_the_last_word() -> None:
             await talk.asay("hello")
 
     await asyncio.to_thread(asyncio.run, main())
-    assert all('"call": ""' in note for note, _ in store._notes.values() if "call" in note)
+    assert not any(store.note(key).get("call") for key in store._notes)
 
 
 @pytest.mark.parametrize("on_loop", [False, True])

@@ -71,18 +71,19 @@ def from_langchain(messages: Sequence[BaseMessage]) -> tuple[Message, ...]:
     Raises:
         InvalidInputError: One of them holds what Stewrd has no place for.
     """
-    return tuple(_message(message, place) for place, message in enumerate(messages, 1))
+    return tuple([_message(message, place) for place, message in enumerate(messages, 1)])
 
 
 def _message(message: BaseMessage, place: int) -> Message:
     # Quickly by its type, where it is no kind of its own: lists have thousands of messages.
+    content = message.content
     role = _TYPE_ROLES.get(type(message)) or _role(message, place)
-    text, files = _content(message, role, place)
+    text, files = (content, []) if type(content) is str else _content(message, role, place)
     if role == "system":
         return Message(role, text)
     if role == "user":
         return Message(role, text, message.name, distinct(files) if files else ())
-    if isinstance(message, AIMessage):
+    if type(message) is AIMessage or isinstance(message, AIMessage):
         files += _generated(message)
         return Message(
             role,
@@ -216,15 +217,19 @@ def _tool_calls(message: AIMessage) -> tuple[ToolCall, ...]:
 
 def _mark(message: AIMessage) -> str | None:
     for place in (message.additional_kwargs, message.response_metadata):
-        mark = _ours(place).get("mark")
-        if isinstance(mark, str) and _MARK.fullmatch(mark):
-            return mark
+        if place:
+            mark = _ours(place).get("mark")
+            if isinstance(mark, str) and _MARK.fullmatch(mark):
+                return mark
     return None
 
 
 def _generated(message: AIMessage) -> list[File]:
     """Files of an earlier answer whose content the message still holds, for replays."""
-    listed = _ours(message.response_metadata).get("files") or ()
+    told = message.response_metadata
+    listed = _ours(told).get("files") if told else None
+    if not listed:
+        return []
     return [
         File(file["name"], file["content"])
         for file in (listed if isinstance(listed, list) else ())
@@ -236,7 +241,7 @@ def _generated(message: AIMessage) -> list[File]:
 
 def _ours(place: Mapping[str, Any]) -> Mapping[str, Any]:
     ours = place.get("stewrd")
-    return ours if ours is not None and isinstance(ours, Mapping) else _NOTHING
+    return ours if type(ours) is dict or isinstance(ours, Mapping) else _NOTHING
 
 
 # -- answers ---------------------------------------------------------------------------
@@ -257,9 +262,9 @@ def to_chunk(item: Event | Outcome, offer: Offer = NO_OFFER) -> AIMessageChunk:
     The facts come once, in the last chunk: where chunks are added up, texts in the metadata
     are strung together and numbers summed.
     """
+    if type(item) is Token:  # quickly, as streams have thousands
+        return AIMessageChunk(content=item.text)
     match item:
-        case Token(text):
-            return AIMessageChunk(content=text)
         case ToolStart(tool, text):
             return _progress({"type": "tool_start", "tool": tool, "message": text})
         case ToolEnd(tool):

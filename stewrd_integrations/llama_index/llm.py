@@ -245,14 +245,16 @@ class StewrdLLM(SingleCalls):
 
         Only the newest: whoever changes an older message edits the conversation.
         """
-        users = [at for at, message in enumerate(messages) if message.role == MessageRole.USER]
-        if not users:
+        for at in range(len(messages) - 1, -1, -1):
+            newest = messages[at]
+            if newest.role == MessageRole.USER:
+                break
+        else:
             return {}
-        newest = messages[users[-1]]
         text = said(newest) if true & stamps_of([newest]) else None
         if pending is not None:
             text = pending.said
-        return {users[-1]: text} if text else {}
+        return {at: text} if text else {}
 
     def _alone(self, prompt: str, kwargs: Mapping[str, Any], *, stream: bool = False) -> _Asked:
         if kwargs.get("conversation_id") is not None:

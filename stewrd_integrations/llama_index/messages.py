@@ -66,7 +66,7 @@ def read_messages(
         InvalidInputError: A message holds what the API has no place for; says which, and
             what to do.
     """
-    read = [_read(message, _Place(at, message)) for at, message in enumerate(messages, 1)]
+    read = [_read(message, at) for at, message in enumerate(messages, 1)]
     for at, text in (said or {}).items():
         if read[at].role == "user" and text.strip() != read[at].text.strip():
             read[at] = replace(read[at], remembered=text)
@@ -83,35 +83,50 @@ class _Place:
         return InvalidInputError(f"{self._message}, block {number}: {trouble}.", advice=advice)
 
 
-def _read(message: ChatMessage, place: _Place) -> Message:
-    role = _ROLES[message.role]
+def _read(message: ChatMessage, at: int) -> Message:
+    role, blocks = _ROLES[message.role], message.blocks
+    if len(blocks) == 1 and type(blocks[0]) is TextBlock:  # most of thousands: quickly read
+        return _message(message, role, blocks[0].text)
     files: list[File] = []
     calls: list[ToolCall] = []
-    for number, block in _blocks_besides_text(message):
+    place = _Place(at, message)
+    for number, block in _blocks_besides_text(message, role):
         if isinstance(block, DocumentBlock) and role != "system":
             files.append(_file(block, number, place))
         elif isinstance(block, ToolCallBlock) and role == "assistant":
             calls.append(_tool_call(block, number, place))
         else:
             raise _misplaced(block, number, place)
+    return _message(message, role, message.content or "", tuple(files), tuple(calls))
+
+
+def _message(
+    message: ChatMessage,
+    role: Role,
+    text: str,
+    files: tuple[File, ...] = (),
+    calls: tuple[ToolCall, ...] = (),
+) -> Message:
+    if not message.additional_kwargs:
+        return Message(role, text, None, files, calls)
     return Message(
         role=role,
-        text=message.content or "",
+        text=text,
         name=_text_of(message, "name"),
-        files=tuple(files),
-        tool_calls=tuple(calls),
+        files=files,
+        tool_calls=calls,
         tool_call_id=_text_of(message, "tool_call_id") if role == "tool" else None,
         mark=_mark(message) if role == "assistant" else None,
     )
 
 
-def _blocks_besides_text(message: ChatMessage) -> Iterator[tuple[int, object]]:
+def _blocks_besides_text(message: ChatMessage, role: Role) -> Iterator[tuple[int, object]]:
     """The blocks that say something, numbered from 1, without those of text.
 
     A cache point is a hint for the caches of other providers, and what an assistant thought
     is no part of what it said (other providers don't take it back from strangers either).
     """
-    thinks = _ROLES[message.role] == "assistant"
+    thinks = role == "assistant"
     for number, block in enumerate(message.blocks, 1):
         if isinstance(block, (TextBlock, CachePoint)):
             continue
@@ -240,10 +255,10 @@ class Writing:
         capability that goes to work or has finished is a chunk with an empty delta, told in
         ``raw``.
         """
+        if type(item) is Token:  # quickly, as streams have thousands
+            self._text += item.text
+            return self._so_far(item.text)
         match item:
-            case Token(text):
-                self._text += text
-                return self._so_far(text)
             case ToolStart(tool, message):
                 return self._so_far("", {"type": "tool_start", "tool": tool, "message": message})
             case ToolEnd(tool):

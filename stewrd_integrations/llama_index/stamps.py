@@ -45,8 +45,7 @@ def _stamped(message: ChatMessage, stamp: Stamp, *, newest: bool) -> ChatMessage
 
 def of(messages: Iterable[ChatMessage]) -> frozenset[Stamp]:
     """The stamps on a list's messages, true or not."""
-    found = (stamps.read(message.additional_kwargs) for message in messages)
-    return frozenset(stamp for stamp in found if stamp is not None)
+    return stamps.found([message.additional_kwargs for message in messages])
 
 
 def without(message: ChatMessage) -> ChatMessage:

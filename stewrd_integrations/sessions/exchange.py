@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..errors import APIStatusError, InvalidInputError, MalformedResponseError, StewrdError
-from ..types import Done, Reply, Token, Usage
+from ..types import Event, Reply, Token, Usage
 from .call import Call, price
 from .digest import normalise
 from .effects import Emit, Flow, Receive, Send, Submit
 from .stop import Stop
 from .tools import framework_names, own_names, told_apart
 
-RECEIVE = Receive()
+
+@dataclass(frozen=True, slots=True)
+class Pieces(Receive):
+    """-> `Done`, after the caller was handed the stream's pieces on the way to it.
+
+    The driver asks `shall_go_out` about each and hands it out by itself. A stream has thousands,
+    and the way into a turn and out again is long.
+
+    Attributes:
+        stop: What is shown of the answer.
+        shown: Told before the first piece goes out.
+        said: The texts of the tokens, as they came.
+        texts: What was shown of them.
+    """
+
+    stop: Stop
+    shown: Callable[[], None]
+    said: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def shall_go_out(self, event: Event) -> Event | None:
+        """What the caller is handed of an event; None if nothing yet, or nothing any more."""
+        if isinstance(event, Token):
+            self.said.append(event.text)
+            text = self.stop.feed(event.text)
+            self.texts.append(text)
+            if not text:
+                return None
+            if text != event.text:
+                event = Token(text)
+        self.shown()
+        return event
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +110,18 @@ def exchange(
 
 def _pieces(stop: Stop, shown: Callable[[], None]) -> Flow[tuple[Reply, str, bool]]:
     """Hand out a stream; gives back the reply, what was shown, and whether that was all."""
-    said, texts = "", []
-    while True:
-        event = yield RECEIVE
-        if isinstance(event, Done):
-            break
-        if isinstance(event, Token):
-            said += event.text
-            text = stop.feed(event.text)
-            texts.append(text)
-            if not text:
-                continue
-            if text != event.text:
-                event = Token(text)
-        shown()
-        yield Emit(event)
-    message = event.reply.message
+    pieces = Pieces(stop, shown)
+    done = yield pieces
+    message, said = done.reply.message, "".join(pieces.said)
     # The last event may know more than the tokens, all of it or the end.
     more = message[len(said) :] if message.startswith(said) else ""
     last = stop.feed(more) + stop.rest()
     if last:
-        texts.append(last)
+        pieces.texts.append(last)
         shown()
         yield Emit(Token(last))
-    return event.reply, "".join(texts), normalise(message) in normalise(said + more)
+    whole = message == said + more or normalise(message) in normalise(said + more)
+    return done.reply, "".join(pieces.texts), whole
 
 
 def _naming_the_tool(text: str, call: Call) -> str:

@@ -175,13 +175,13 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a streamed answer is remembered from its last event",
         "sessions/exchange.py",
-        'return event.reply, "".join(texts)',
-        "return event.reply, event.reply.message",
+        'return done.reply, "".join(pieces.texts)',
+        "return done.reply, done.reply.message",
     ),
     Mutant(
         "an abandoned stream gets no last word",
         "drivers.py",
-        "            for effect in last:\n                last.answer = hands.perform(effect)\n",
+        "        for effect in last:\n            last.answer = self.perform(effect)\n",
         "",
     ),
     Mutant(

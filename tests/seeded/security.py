@@ -230,9 +230,9 @@ SIZES = [
     Mutant(
         "a chunk is split at once",
         SSE,
-        "        for start in range(0, len(chunk), SLICE):\n"
-        "            yield from self._split(chunk[start : start + SLICE])\n",
-        "        yield from self._split(chunk)\n",
+        "        for place in range(start, len(chunk), SLICE):\n"
+        "            yield from self._split(chunk[place : place + SLICE])\n",
+        "        yield from self._split(chunk[start:])\n",
     ),
     Mutant(
         "a line may end at U+2028",
