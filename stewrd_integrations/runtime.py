@@ -219,7 +219,7 @@ class Runtime:
             messages = [*messages, Message("user", GO_ON)]
         return Call(
             messages=tuple(messages),
-            ids=Ids(secrets.token_hex(16), secrets.token_hex(16), secrets.token_hex(16)),
+            ids=_fresh_ids(),
             scope=self._scope,
             thread=thread,
             one_shot=one_shot or alone,
@@ -339,6 +339,11 @@ def _metadata(outcome: Outcome) -> dict[str, Any]:
         },
         "duration_ms": reply.duration_ms,
     }
+
+
+def _fresh_ids() -> Ids:
+    many = secrets.token_hex(48)  # the system is asked once
+    return Ids(many[:32], many[32:64], many[64:])
 
 
 def _store_of(store: Store | str | None) -> Store:

@@ -6,6 +6,7 @@ transport that hands its requests to the emulator's pure world.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -167,6 +168,6 @@ class Stage:
 def stored_text(store: MemoryStore) -> str:
     """All that a memory store keeps, as text."""
     bindings = [binding.to_json() for binding, _ in store._bindings]
-    notes = [note for note, _ in store._notes.values()]
+    notes = [json.dumps(store.note(key)) for key in store._notes]
     keys = [*store._bindings.keys(), *store._notes]
     return "\n".join(bindings + notes + keys)

@@ -47,6 +47,7 @@ class Settings:
             _checked_retries(max_retries),
             stall_timeout=_checked_seconds("stall_timeout", stall_timeout),
         )
+        self._identity: tuple[str, bytes] | None = None
         self._headers = _with_ours(_checked_headers(default_headers or {}))
 
     def url(self, request: HttpRequest) -> str:
@@ -63,11 +64,16 @@ class Settings:
 
     def identity(self) -> tuple[str, bytes]:
         """What `project` and `secret` say, asking for the key once."""
+        if self._identity is not None:
+            return self._identity
         key = self.key.reveal().encode()
         address = f"{self.base_url}\n".encode()
         project = hashlib.blake2b(address + key, digest_size=16, person=b"stewrd-project")
         secret = hashlib.blake2b(key, digest_size=32, person=b"stewrd-digests")
-        return project.hexdigest(), secret.digest()
+        identity = project.hexdigest(), secret.digest()
+        if not self.key.rotates:
+            self._identity = identity
+        return identity
 
     @property
     def project(self) -> str:

@@ -117,7 +117,7 @@ def told_apart(digester: Digester, covered: Covered, digests: Sequence[str]) -> 
     if not digests or digests[0] != covered.first:
         return ""
     base, heard = covered.base_count, covered.recent
-    if base and (len(digests) < base or digester.rolling(digests[:base])[-1] != covered.base):
+    if base and (len(digests) < base or digester.prefix(tuple(digests), base) != covered.base):
         return f"edited or rewound: one of messages 2 to {base} differs or is gone"
     rest = digests[base:]
     same = base + next(
@@ -188,7 +188,7 @@ def _walk_back(covered: Covered, digests: Sequence[str], shown: int) -> _Walk | 
 
 def _base_agrees(digester: Digester, covered: Covered, digests: Sequence[str], walk: _Walk) -> bool:
     return (
-        walk.at == covered.base_count and digester.rolling(digests[: walk.at])[-1] == covered.base
+        walk.at == covered.base_count and digester.prefix(tuple(digests), walk.at) == covered.base
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from ..errors import ConfigurationError, InvalidInputError
 from ..types import CREDITS, Message, Reply, Tool
-from .digest import EMPTY, Digester
+from .digest import Digester
 from .effects import Decision
 
 SessionsPolicy: TypeAlias = Literal["auto", "always", "never"]
@@ -159,13 +159,13 @@ class History:
         Raises:
             InvalidInputError: There is nothing to answer.
         """
-        spoken = tuple(message for message in messages if message.role != "system")
+        spoken = tuple([message for message in messages if message.role != "system"])
         system = [message.text for message in messages if message.role == "system"]
         if not spoken and any(text.strip() for text in system):
             # A prompt of instructions alone: they are what there is to answer.
             spoken, system = (Message("user", _joined(system)),), []
         _check(spoken)
-        digests = tuple(digester.message(message) for message in spoken)
+        digests = tuple(map(digester.message, spoken))
         places = range(len(spoken), 0, -1)
         shown = next((place for place in places if spoken[place - 1].role == "assistant"), 0)
         instructions = _joined(system)
@@ -173,7 +173,7 @@ class History:
             messages=spoken,
             digests=digests,
             shown=shown,
-            rolled=digester.rolling(digests[:shown])[-1] if shown else EMPTY,
+            rolled=digester.prefix(digests, shown),
             instructions=instructions,
             instructions_digest=digester.key("instructions", instructions) if instructions else "",
         )

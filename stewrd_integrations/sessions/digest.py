@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 
-from ..types import File, Message
+from ..types import File, Message, ToolCall
 
 EMPTY = ""
 """The rolling digest of no messages."""
+
+_ANY_TEXT = ("utf-8", "surrogatepass")
 
 
 def normalise(text: str) -> str:
@@ -37,6 +39,8 @@ class Digester:
         # A turn rolls up the same history several times: to find its binding, to hold it
         # against that, and to cover it.
         self._rolled: dict[str, str] = {}
+        self._known: tuple[tuple[str, ...], list[str]] = ((), [EMPTY])
+        self._covered: tuple[Covered | None, str] = (None, EMPTY)
 
     def _digest(self, data: bytes) -> str:
         hasher = self._keyed.copy()
@@ -47,6 +51,16 @@ class Digester:
         """A store key from parts that can't run into one another."""
         # What `json.dumps` makes of a list of texts, in a third of its time: a turn has a dozen.
         return self._digest(f"[{', '.join(map(encode_basestring_ascii, parts))}]".encode())
+
+    def under(self, *parts: str) -> Callable[..., str]:
+        """What makes the keys that begin with these parts: each as `key` makes it of all parts."""
+        head = ", ".join(map(encode_basestring_ascii, parts))
+
+        def key(*more: str) -> str:
+            rest = ", ".join(map(encode_basestring_ascii, more))
+            return self._digest(f"[{head}, {rest}]".encode())
+
+        return key
 
     def message(self, message: Message) -> str:
         """The digest of one message: a letter for its role, then the hash of what counts.
@@ -62,7 +76,13 @@ class Digester:
             kind, text = "+", json.dumps([text, *_attached(message)], sort_keys=True)
         name = "" if assistant or message.name is None else message.name
         head = f"{message.role}{kind}:{len(name)}:{name}:"
-        return message.role[0] + self._digest((head + text).encode("utf-8", "surrogatepass"))
+        return message.role[0] + self._digest((head + text).encode(*_ANY_TEXT))
+
+    def answer(self, text: str, tool_calls: Sequence[ToolCall] = ()) -> str:
+        """The digest of an assistant's message of these words and calls."""
+        if tool_calls:
+            return self.message(Message("assistant", text, tool_calls=tuple(tool_calls)))
+        return "a" + self._digest(f"assistant:0::{normalise(text)}".encode(*_ANY_TEXT))
 
     def roll(self, before: str, digest: str) -> str:
         """The rolling digest of a prefix and one message more."""
@@ -79,6 +99,24 @@ class Digester:
             before = self.roll(before, digest)
             rolled.append(before)
         return rolled
+
+    def prefix(self, digests: tuple[str, ...], count: int) -> str:
+        """The rolling digest of the first so many of them.
+
+        Those of one list, asked for again and again in a turn, are rolled up once.
+        """
+        if self._known[0] is not digests:
+            self._known = (digests, self.rolling(digests))
+        return self._known[1][count]
+
+    def remember(self, covered: Covered, rolled: str) -> Covered:
+        """Note what was covered last, and its rolling digest."""
+        self._covered = (covered, rolled)
+        return covered
+
+    def recall(self, covered: Covered) -> str | None:
+        """The rolling digest of what was covered last, if it is this."""
+        return self._covered[1] if self._covered[0] is covered else None
 
 
 def _files(message: Message) -> tuple[File, ...]:
@@ -114,7 +152,11 @@ class Covered:
     @classmethod
     def of(cls, digester: Digester, digests: Sequence[str]) -> Covered:
         """All of these messages."""
-        return cls().extended(digester, digests)
+        every = tuple(digests)  # the very same, if it is one
+        surplus = max(0, len(every) - cls.KEPT)
+        base, first = digester.prefix(every, surplus), every[0] if every else ""
+        covered = cls(base, surplus, every[surplus:], first)
+        return digester.remember(covered, digester.prefix(every, len(every)))
 
     @property
     def count(self) -> int:
@@ -123,7 +165,8 @@ class Covered:
 
     def rolling(self, digester: Digester) -> str:
         """The rolling digest of everything that is covered."""
-        return digester.rolling(self.recent, self.base)[-1]
+        rolled = digester.recall(self)
+        return digester.rolling(self.recent, self.base)[-1] if rolled is None else rolled
 
     def extended(self, digester: Digester, digests: Sequence[str]) -> Covered:
         """The same and these messages after it."""
@@ -131,4 +174,8 @@ class Covered:
         surplus = max(0, len(recent) - self.KEPT)
         base = digester.rolling(recent[:surplus], self.base)[-1] if surplus else self.base
         first = self.first or (recent[0] if recent else "")
-        return Covered(base, self.base_count + surplus, recent[surplus:], first)
+        covered = Covered(base, self.base_count + surplus, recent[surplus:], first)
+        rolled = digester.recall(self)
+        if rolled is not None:
+            digester.remember(covered, digester.rolling(digests, rolled)[-1])
+        return covered

@@ -156,7 +156,7 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """-> the stream's next event; `Done` is the last."""
+    """-> the stream's last event, `Done`; a subclass says what is handed out on the way to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,8 @@ def _sought(keys: Keys) -> dict[str, None]:
     sought: dict[str, None] = {keys.own_spare: None}
     covered = Covered()
     # Its first turn may have come before anybody told whose it is.
-    unnamed = replace(keys, call=replace(keys.call, tenant=None))
+    call = replace(keys.call, tenant=None)
+    unnamed = Keys(keys.digester, keys.project, call, keys.history, keys.policy)
     for message, digest in zip(keys.history.messages, keys.history.digests, strict=True):
         covered = covered.extended(keys.digester, [digest])
         if message.role != "assistant":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..types import Message, Reply, Usage
+from ..types import Reply, Usage
 from . import notes
 from .binding import DAY, Binding, Run
 from .call import Outcome
@@ -62,9 +62,10 @@ class Keeping:
         if session_id and now > binding.sent_at + LONG:
             yield refresh(self.keys.project, session_id, self.policy)
         digester = self.keys.digester
-        covered = binding.covered.extended(digester, [_digest_of(digester, answer)])
+        said = _digest_of(digester, answer)
+        covered = binding.covered.extended(digester, [said])
         plain = binding.plain and _is_plain(answer.reply)
-        run = self._waiting(answer, now, on_session=session_id is not None)
+        run = self._waiting(answer, said, now, on_session=session_id is not None)
         kept = replace(
             binding,
             id=self.call.ids.call,
@@ -80,13 +81,12 @@ class Keeping:
             # The session holds more than was shown, or waits for what can't be given to it.
             kept = replace(kept, session_id=None)
         yield Put(kept, DAY)
-        outcome = self.outcome(answer, decision, session_id)
-        yield from self._tell(outcome, kept)
-        return outcome
+        yield from self._tell(said, kept)
+        return self.outcome(answer, decision, session_id)
 
-    def _tell(self, outcome: Outcome, kept: Binding) -> Flow[None]:
+    def _tell(self, said: str, kept: Binding) -> Flow[None]:
         if self.call.name is not None and self.call.sessions != "never":
-            yield from self.note_answer(outcome, self._session_facts(kept))
+            yield self._noted(said, self._session_facts(kept))
 
     def _session_facts(self, binding: Binding) -> dict[str, Any]:
         if binding.session_id is None:
@@ -115,14 +115,16 @@ class Keeping:
 
     def note_answer(self, outcome: Outcome, session: dict[str, Any] | None) -> Flow[None]:
         """Tell the name's note of an answer; ``session`` as `notes.answered` has it."""
-        digester = self.keys.digester
-        said = _message_digest(digester, outcome.reply, outcome.reply.message)
-        pair = digester.roll(self.history.digests[-1], said)
+        reply = outcome.reply
+        yield self._noted(self.keys.digester.answer(reply.message, reply.tool_calls), session)
+
+    def _noted(self, said: str, session: dict[str, Any] | None) -> ChangeNote:
+        pair = self.keys.digester.roll(self.history.digests[-1], said)
         instructions = self.history.instructions_digest
         change = notes.answered(
             self.call.ids.call, instructions, pair, session, self.began, self.epoch
         )
-        yield ChangeNote(self.keys.note, change)
+        return ChangeNote(self.keys.note, change)
 
     def remember_stateless(
         self, binding: Binding | None, answer: Answer, decision: Decision
@@ -146,29 +148,28 @@ class Keeping:
             return (yield from self.remember_stateless(binding, answer, decision))
         now = yield Now()
         digester = self.keys.digester
-        said = Covered.of(digester, [*self.history.digests, _digest_of(digester, answer)])
-        keys = dict.fromkeys((*self.keys.kept(said, plain=binding.plain), *binding.keys))
+        said = _digest_of(digester, answer)
+        heard = Covered.of(digester, [*self.history.digests, said])
+        keys = dict.fromkeys((*self.keys.kept(heard, plain=binding.plain), *binding.keys))
         kept = replace(
             binding,
             id=self.call.ids.call,
-            run=self._waiting(answer, now, on_session=False),
+            run=self._waiting(answer, said, now, on_session=False),
             keys=tuple(keys)[:KEPT_KEYS],
             epoch=self.epoch,
         )
         yield Put(kept, DAY)
-        outcome = self.outcome(answer, decision, None)
-        yield from self._tell(outcome, kept)
-        return outcome
+        yield from self._tell(said, kept)
+        return self.outcome(answer, decision, None)
 
-    def _waiting(self, answer: Answer, now: float, *, on_session: bool) -> Run | None:
-        """The run that the answer leaves behind, if it asked for tools."""
+    def _waiting(self, answer: Answer, said: str, now: float, *, on_session: bool) -> Run | None:
+        """The run that the answer leaves behind, if it asked for tools; ``said`` is its digest."""
         reply, digester = answer.reply, self.keys.digester
         if not reply.tool_calls or reply.id is None or answer.cut or answer.unclear:
             return None
         instance = reply.compute_instance
         if instance is None and self.former is not None:
             instance = self.former.compute_instance  # the same run goes on
-        digests = [*self.history.digests, _digest_of(digester, answer)]
         return Run(
             request_id=reply.id,
             compute_instance=instance,
@@ -177,17 +178,13 @@ class Keeping:
             calls=tuple(call.id for call in reply.tool_calls),
             offered=offer(digester, self.call, self.history),
             demanded=demanded(digester, self.call),
-            rolled=digester.rolling(digests)[-1],
+            rolled=digester.rolling([*self.history.digests, said])[-1],
             on_session=on_session,
         )
 
 
 def _digest_of(digester: Digester, answer: Answer) -> str:
-    return _message_digest(digester, answer.reply, answer.text)
-
-
-def _message_digest(digester: Digester, reply: Reply, text: str) -> str:
-    return digester.message(Message("assistant", text, tool_calls=reply.tool_calls))
+    return digester.answer(answer.text, answer.reply.tool_calls)
 
 
 def _is_plain(reply: Reply) -> bool:

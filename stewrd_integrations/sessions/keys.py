@@ -6,7 +6,6 @@ weaker one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, TypeAlias
 
@@ -21,24 +20,29 @@ LOOKED_BACK = 4
 """How many of the last assistant messages are tried: trims and foreign messages."""
 
 
-@dataclass(frozen=True, slots=True)
 class Keys:
-    """Every key of one call, inside its project and tenant."""
+    """Every key of one call, inside its project and tenant.
 
-    digester: Digester
-    project: str
-    call: Call
-    history: History
-    policy: Policy
+    Attributes:
+        kind: The strongest kind of key that the call has.
+    """
 
-    def _key(self, *parts: str) -> str:
+    def __init__(
+        self, digester: Digester, project: str, call: Call, history: History, policy: Policy
+    ) -> None:
+        self.digester = digester
+        self.project = project
+        self.call = call
+        self.history = history
+        self.policy = policy
+        self.kind = self._kind()
         tenant = self.call.tenant
         scope = ("any",) if tenant is None else ("tenant", tenant)
-        return self.digester.key(self.project, *scope, *parts)
+        self._key = digester.under(project, *scope)
+        self._named = digester.under(project, *scope, "name", call.name or "")
+        self._note = ""
 
-    @property
-    def kind(self) -> Kind:
-        """The strongest kind of key that the call has."""
+    def _kind(self) -> Kind:
         if self.call.name is not None:
             return "name"
         if any(message.mark for message in self.history.messages[: self.history.shown]):
@@ -78,7 +82,8 @@ class Keys:
     @property
     def note(self) -> str:
         """The note of the call's name."""
-        return self._named("note")
+        self._note = self._note or self._named("note")
+        return self._note
 
     @property
     def thread_note(self) -> str:
@@ -111,9 +116,6 @@ class Keys:
     def mark(self, token: str) -> str:
         """The key of a mark."""
         return self._key("mark", token)
-
-    def _named(self, what: str, *digests: str) -> str:
-        return self._key("name", self.call.name or "", what, *digests)
 
     def _content(self, rolled: str) -> str:
         instructions = self.history.instructions_digest

@@ -105,7 +105,7 @@ class _Turn:
         return notes.Arrival(
             call=self.call.ids.call,
             instructions=self.history.instructions_digest,
-            pairs=notes.pairs_of(digests, shown, self.keys.digester.roll),
+            pairs=notes.Pairs(digests, shown, self.keys.digester.roll),
             now=now,
             until=now + min(self.call.allowance, HOLD),
         )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeAlias, TypeVar
 from weakref import WeakSet
 
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
 from .base import Inventory, Kept, popped
+from .packing import packed_note, unpacked_note
+from .pools import Pool
 from .settings import checked_ttl
 from .shelves import Shelves
 
@@ -24,8 +25,11 @@ SWEEP_EVERY = 16
 SWEPT = 24
 """Entries that a sweep looks at: more than came since the last one, so that it gets around."""
 
+T = TypeVar("T")
+Table: TypeAlias = "OrderedDict[str, tuple[T, float]]"
+"""What is kept by name, with the time until which it lives: what was written last stands last."""
 
-_NONE = (None, None)
+_NO_NOTE = (packed_note({})[1], 0.0)
 _STORES: WeakSet[MemoryStore] = WeakSet()
 
 
@@ -43,12 +47,11 @@ class MemoryStore:
     ) -> None:
         self._clock = clock
         self._transcript_ttl = checked_ttl(transcript_ttl)
-        self._transcripts: dict[str, tuple[list[str], float]] = {}
+        self._transcripts: Table[list[str]] = OrderedDict()
         self._lock = threading.Lock()
         self._bindings = Shelves()
-        self._pools: dict[str, dict[str, float]] = {}
-        self._notes: dict[str, tuple[str, float]] = {}
-        self._ageing: deque[tuple[dict[str, Any], str, float]] = deque()
+        self._pools: dict[str, Pool] = {}
+        self._notes: Table[bytes] = OrderedDict()
         self._writes = 0
         _STORES.add(self)
 
@@ -62,8 +65,9 @@ class MemoryStore:
     def take(self, keys: tuple[str, ...], unique: bool = False) -> Binding | None:
         """Pop a binding by the first key that hits."""
         with self._lock:
+            now = self._clock()
             for key in keys:
-                live = self._bindings.live(key, self._clock())
+                live = self._bindings.live(key, now)
                 if live and (len(live) == 1 or not unique):
                     return self._bindings.remove(live[-1])
             return None
@@ -78,48 +82,48 @@ class MemoryStore:
     def put(self, binding: Binding, ttl: float) -> None:
         """Keep a binding for ``ttl`` seconds."""
         with self._lock:
-            self._bindings.keep(binding, self._clock() + ttl)
-            self._written()
+            now = self._clock()
+            self._bindings.keep(binding, now + ttl)
+            self._written(now)
 
     def occupy(self, pool: str, slot: str, limit: int, ttl: float) -> bool:
         """Refresh a slot, or take it if fewer than ``limit`` are alive."""
         with self._lock:
-            now = self._clock()
-            alive = self._alive(pool, now)
-            if slot not in alive and len(alive) >= limit:
-                return False
-            alive[slot] = now + ttl
-            return True
+            slots = self._pools.setdefault(pool, Pool())
+            return slots.occupy(slot, limit, self._clock(), ttl)
 
     def vacate(self, pool: str, slot: str) -> None:
         """Give a slot back."""
         with self._lock:
-            self._pools.get(pool, {}).pop(slot, None)
+            self._pools.get(pool, Pool()).pop(slot, None)
 
     def slots(self, pool: str) -> dict[str, float]:
         """The live slots of a pool, each with the seconds until it lapses."""
         with self._lock:
             now = self._clock()
-            return {slot: until - now for slot, until in self._alive(pool, now).items()}
+            return self._pools.get(pool, Pool()).left(now)
 
     def note(self, key: str, change: Callable[[NoteState], NoteState] | None = None) -> NoteState:
         """Read a note, or change it and read the result."""
         with self._lock:
-            # As JSON, as in any other store: nobody changes what is kept but by a change.
-            kept, until = self._notes.get(key, ("{}", 0.0))
-            note: NoteState = json.loads(kept) if until > self._clock() else {}
+            now = self._clock()
+            kept, until = self._notes.get(key, _NO_NOTE)
+            # Packed, so that nobody changes what is kept but by a change.
+            note = unpacked_note(kept) if until > now else {}
             if change is not None:
-                kept = json.dumps(change(note))
-                self._keep(self._notes, key, kept, DAY)
-                note = json.loads(kept)
+                note, kept = packed_note(change(note))
+                self._keep(self._notes, key, kept, now + DAY)
+                self._written(now)
             return note
 
     def append(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
         """Add lines to a transcript, or put them in its place."""
         with self._lock:
+            now = self._clock()
             before = [] if replace else self._lines(conversation)
             ttl = math.inf if self._transcript_ttl is None else self._transcript_ttl
-            self._keep(self._transcripts, conversation, [*before, *lines], ttl)
+            self._keep(self._transcripts, conversation, [*before, *lines], now + ttl)
+            self._written(now)
 
     def load(self, conversation: str) -> list[str]:
         """A conversation's transcript."""
@@ -147,10 +151,7 @@ class MemoryStore:
                     for binding, until in self._bindings
                     if until > now
                 ),
-                pools={
-                    pool: {slot: until - now for slot, until in slots.items() if until > now}
-                    for pool, slots in self._pools.items()
-                },
+                pools={pool: slots.left(now) for pool, slots in self._pools.items()},
                 notes=sum(until > now for _, until in self._notes.values()),
                 transcripts=tuple(
                     Kept(name, None if math.isinf(until) else until - now, lines=len(lines))
@@ -210,36 +211,26 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._bindings = Shelves()
 
-    def _alive(self, pool: str, now: float) -> dict[str, float]:
-        slots = self._pools.setdefault(pool, {})
-        for slot in [slot for slot, until in slots.items() if until <= now]:
-            del slots[slot]
-        return slots
-
-    def _keep(self, table: dict[str, Any], name: str, what: object, ttl: float) -> None:
-        until = self._clock() + ttl
+    @staticmethod
+    def _keep(table: Table[T], name: str, what: T, until: float) -> None:
         table[name] = (what, until)
-        if until < math.inf:
-            self._ageing.append((table, name, until))
-        self._written()
+        table.move_to_end(name)
 
-    def _written(self) -> None:
+    def _written(self, now: float) -> None:
         self._writes += 1
         if not self._writes % SWEEP_EVERY:
-            self._sweep()
+            self._bindings.sweep(now, SWEPT)
+            _sweep(self._notes, now)
+            _sweep(self._transcripts, now)
 
-    def _sweep(self) -> None:
-        """Look at the entries that were not looked at for longest, and at no more than a few."""
-        now = self._clock()
-        self._bindings.sweep(now, SWEPT)
-        for _ in range(min(SWEPT, len(self._ageing))):
-            entry = table, name, until = self._ageing.popleft()
-            if table.get(name, _NONE)[1] is not until:
-                continue  # it was removed, or kept anew since: that is another entry
-            if until > now:
-                self._ageing.append(entry)
-            else:
-                del table[name]
+
+def _sweep(table: Table[T], now: float) -> None:
+    """Drop what has expired. All in a table live equally long, so it ages in its own order."""
+    for _ in range(min(SWEPT, len(table))):
+        name = next(iter(table))
+        if table[name][1] > now:
+            break
+        del table[name]
 
 
 def _after_fork() -> None:

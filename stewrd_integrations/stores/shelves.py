@@ -7,77 +7,83 @@ small, and what has lain there for long is carried over by the sweeps, a few at 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from ..sessions.binding import Binding
+from .packing import Packed, packed, unpacked
 
 RECENT = 1_024
-"""Puts from which on a sweep carries the oldest over that are still on the small shelf."""
+"""Bindings on the small shelf from which on a sweep carries the oldest of them over."""
 
-Entry: TypeAlias = tuple[Binding, float]
-_NONE: tuple[None, float] = (None, 0.0)
+
+class Entry(NamedTuple):
+    """A binding but for its id, with its keys and the time until which it lives."""
+
+    kept: Packed
+    keys: tuple[str, ...]
+    until: float
 
 
 class Shelf:
-    """Bindings, each with the time until which it lives, by their ids and by their keys."""
+    """Bindings by their ids and by their keys, those first that were not looked at for longest.
 
-    def __init__(self) -> None:
-        self.entries: dict[str, Entry] = _large_table()
-        self.by_key: dict[str, list[str]] = _large_table()
+    Attributes:
+        entries: What is kept under an id.
+        by_key: The id under a key; a list where it is under several, the newest last.
+    """
 
-    def keep(self, entry: Entry) -> None:
+    def __init__(self, by_key: dict[str, str | list[str]]) -> None:
+        # One that knows its order needs no queue beside it, in which what was taken would stay.
+        self.entries: OrderedDict[str, Entry] = OrderedDict()
+        self.by_key = by_key
+
+    def keep(self, id_: str, entry: Entry) -> None:
         """Keep a binding whose id is not here yet."""
-        binding = entry[0]
-        self.entries[binding.id] = entry
-        for key in binding.keys:
-            self.by_key.setdefault(key, []).append(binding.id)
+        self.entries[id_] = entry
+        for key in entry.keys:
+            there = self.by_key.setdefault(key, id_)
+            if isinstance(there, list):
+                there.append(id_)
+            elif there != id_:
+                self.by_key[key] = [there, id_]
 
-    def remove(self, id_: str) -> Binding | None:
+    def remove(self, id_: str) -> Entry | None:
         """Take a binding out by its id."""
-        binding, _ = self.entries.pop(id_, _NONE)
-        for key in binding.keys if binding else ():
-            ids = self.by_key[key]
-            ids.remove(id_)
-            if not ids:
+        entry = self.entries.pop(id_, None)
+        for key in entry.keys if entry else ():
+            there = self.by_key.get(key)  # a key that was given twice is gone by now
+            if isinstance(there, list) and len(there) > 1:
+                there.remove(id_)
+            elif there is not None:
                 del self.by_key[key]
-        return binding
-
-    def holds(self, id_: str, until: float, now: float) -> bool:
-        """Whether an entry is here and alive; one that has expired is taken out."""
-        if self.entries.get(id_, _NONE)[1] is not until:
-            return False  # it was taken, or kept anew since: that is another entry
-        if until <= now:
-            self.remove(id_)
-            return False
-        return True
+        return entry
 
     def live(self, key: str, now: float) -> list[str]:
         """The ids under a key that have not expired, the newest last."""
-        found = self.entries
-        return [id_ for id_ in self.by_key.get(key, ()) if found[id_][1] > now]
+        there = self.by_key.get(key, ())
+        ids = (there,) if isinstance(there, str) else there
+        return [id_ for id_ in ids if self.entries[id_].until > now]
 
 
 class Shelves:
     """The bindings of a store; whoever calls it holds the store's lock."""
 
     def __init__(self) -> None:
-        self.recent, self.settled = Shelf(), Shelf()
-        # What each shelf holds, or held, in the order in which the sweeps look at it.
-        # Ids and times only: a binding that was taken is not kept alive by its place here.
-        self._arrived: deque[tuple[str, float]] = deque()
-        self._ageing: deque[tuple[str, float]] = deque()
+        self.recent, self.settled = Shelf({}), Shelf(_large_table())
 
     def __len__(self) -> int:
         return len(self.recent.entries) + len(self.settled.entries)
 
-    def __iter__(self) -> Iterator[Entry]:
-        yield from self.settled.entries.values()
-        yield from self.recent.entries.values()
+    def __iter__(self) -> Iterator[tuple[Binding, float]]:
+        for shelf in (self.settled, self.recent):
+            for id_, entry in shelf.entries.items():
+                yield unpacked(entry.kept, id_, entry.keys), entry.until
 
     def __getitem__(self, id_: str) -> Binding:
-        return (self.recent.entries.get(id_) or self.settled.entries[id_])[0]
+        entry = self.recent.entries.get(id_) or self.settled.entries[id_]
+        return unpacked(entry.kept, id_, entry.keys)
 
     def __contains__(self, id_: str) -> bool:
         return id_ in self.recent.entries or id_ in self.settled.entries
@@ -88,13 +94,15 @@ class Shelves:
 
     def keep(self, binding: Binding, until: float) -> None:
         """Keep a binding in the place of what has its id."""
-        self.remove(binding.id)
-        entry = (binding, until)
-        self.recent.keep(entry)
-        self._arrived.append((binding.id, until))
+        self._drop(binding.id)
+        self.recent.keep(binding.id, Entry(packed(binding), binding.keys, until))
 
     def remove(self, id_: str) -> Binding | None:
         """Take a binding out by its id."""
+        entry = self._drop(id_)
+        return None if entry is None else unpacked(entry.kept, id_, entry.keys)
+
+    def _drop(self, id_: str) -> Entry | None:
         return self.recent.remove(id_) or self.settled.remove(id_)
 
     def live(self, key: str, now: float) -> list[str]:
@@ -104,24 +112,26 @@ class Shelves:
 
     def sweep(self, now: float, count: int) -> None:
         """Look at so many on each shelf, those first that were not looked at for longest."""
-        for _ in range(min(count, len(self._ageing))):
-            place = self._ageing.popleft()
-            if self.settled.holds(*place, now):
-                self._ageing.append(place)
-        for _ in range(min(count, len(self._arrived))):
-            id_, until = place = self._arrived[0]
-            if self.recent.holds(id_, until, now):
-                if len(self._arrived) <= RECENT:
-                    break  # it keeps its place: the oldest is carried over first
-                entry = self.recent.entries[id_]
-                self.recent.remove(id_)
-                self.settled.keep(entry)
-                self._ageing.append(place)
-            self._arrived.popleft()
+        self._look_around(now, count)
+        recent = self.recent.entries
+        for _ in range(min(count, len(recent))):
+            id_ = next(iter(recent))
+            lapsed = recent[id_].until <= now
+            if not lapsed and len(recent) <= RECENT:
+                break  # it keeps its place: the oldest is carried over first
+            entry = self.recent.remove(id_)
+            if entry is not None and not lapsed:
+                self.settled.keep(id_, entry)
 
-    def queued(self) -> int:
-        """How many entries wait for a sweep, also those that were taken since."""
-        return len(self._arrived) + len(self._ageing)
+    def _look_around(self, now: float, count: int) -> None:
+        """Drop what has expired of those that settled; their times differ, so all get a look."""
+        settled = self.settled.entries
+        for _ in range(min(count, len(settled))):
+            id_ = next(iter(settled))
+            if settled[id_].until > now:
+                settled.move_to_end(id_)
+            else:
+                self.settled.remove(id_)
 
 
 def _large_table() -> dict[Any, Any]:

@@ -93,8 +93,8 @@ KEYS = [
     Mutant(
         "stores tell projects apart by their keys",
         "api/settings.py",
-        "return project.hexdigest(), secret.digest()",
-        "return project.hexdigest() + key.decode(), secret.digest()",
+        "identity = project.hexdigest(), secret.digest()",
+        "identity = project.hexdigest() + key.decode(), secret.digest()",
     ),
     Mutant(
         "a client shows its key",
@@ -108,8 +108,8 @@ FORGING = [
     Mutant(
         "all fences are the same",
         "runtime.py",
-        "Ids(secrets.token_hex(16), secrets.token_hex(16), secrets.token_hex(16))",
-        'Ids(secrets.token_hex(16), secrets.token_hex(16), "0" * 32)',
+        "Ids(many[:32], many[32:64], many[64:])",
+        'Ids(many[:32], many[32:64], "0" * 32)',
     ),
     Mutant("a fence may occur in a text", REPLAY, "    while nonce in bodies:", "    while False:"),
     Mutant(

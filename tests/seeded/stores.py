@@ -19,6 +19,20 @@ MUTANTS: list[Mutant] = [
         "tests/stores/test_memory.py",
     ),
     Mutant(
+        "sessions that ended long ago keep their slots in memory",
+        "stores/pools.py",
+        "self._earliest = min(self._earliest, now + ttl)",
+        "pass",
+        "tests/stores/test_memory.py",
+    ),
+    Mutant(
+        "the memory store keeps a digest of another kind as one of its own",
+        "stores/packing.py",
+        " or text != text.lower()",
+        "",
+        "tests/stores/test_memory.py",
+    ),
+    Mutant(
         "a full pool refuses to refresh its own sessions",
         SQLITE,
         "if name not in alive and len(alive) >= limit:",

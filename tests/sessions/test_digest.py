@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from stewrd_integrations.sessions.digest import Digester, normalise
+from stewrd_integrations.sessions.digest import Covered, Digester, normalise
 from stewrd_integrations.types import File, Message, ToolCall
 
 DIGESTER = Digester(b"a key")
@@ -90,3 +90,28 @@ def test_lone_surrogates_have_a_digest() -> None:
 
 def test_line_endings_are_one() -> None:
     assert normalise(" a\r\nb\rc\n") == "a\nb\nc"
+
+
+def test_what_a_digester_rolled_up_is_told_of_that_alone() -> None:
+    """It remembers what was covered last, and the list that it rolled up last."""
+    digester = Digester(b"a key")
+    lists = [tuple(f"u{number}-{place}" for place in range(150)) for number in range(3)]
+    covered = [Covered.of(digester, digests) for digests in lists]
+    more = [one.extended(digester, ["a", "b"]) for one in covered]
+    for digests, one, longer in zip(lists, covered, more, strict=True):
+        afresh = Digester(b"a key")
+        assert digester.prefix(digests, 7) == afresh.rolling(digests[:7])[-1]
+        assert one.rolling(digester) == afresh.rolling(digests)[-1]
+        assert longer.rolling(digester) == afresh.rolling([*digests, "a", "b"])[-1]
+        assert longer == Covered.of(afresh, [*digests, "a", "b"])
+
+
+def test_keys_under_others_are_what_they_would_be_in_one_go() -> None:
+    assert DIGESTER.under("a", 'b"')("c", "é") == DIGESTER.key("a", 'b"', "c", "é")
+
+
+def test_an_answer_has_the_digest_of_its_message() -> None:
+    calls = (ToolCall("1", "find", {"a": 1}),)
+    for text, asked in ((" yes\r\n", ()), ("\ud800", ()), ("", calls)):
+        message = Message("assistant", text, tool_calls=asked)
+        assert DIGESTER.answer(text, asked) == DIGESTER.message(message)

@@ -82,3 +82,24 @@ def test_notes_stay_small_and_are_json() -> None:
         note = notes.answered("c", f"i{number}", f"p{number}", {"used": 2}, 1.0)(note)
         note = notes.arrive(arrival("c", pairs={f"p{number}"}))(note)
     assert len(json.dumps(note)) < 2_000
+
+
+def test_pairs_are_those_of_all_shown_answers_however_they_are_asked_for() -> None:
+    digests = ["u1", "a1", "u2", "a2", "a3", "u3", "a4"]
+    told = notes.Pairs(digests, 6, "{}+{}".format)
+    assert "a3+u3" not in told
+    assert "a2+a3" in told and "u1+a1" in told and "u2+a2" in told
+    assert "u3+a4" not in told, "it is beyond the shown"
+    assert "+a1" in notes.Pairs(["a1", "u1"], 1, "{}+{}".format)
+
+
+def test_no_more_pairs_are_joined_than_are_asked_for() -> None:
+    joined: list[str] = []
+
+    def join(before: str, digest: str) -> str:
+        joined.append(digest)
+        return before + digest
+
+    told = notes.Pairs([f"{'ua'[place % 2]}{place}" for place in range(1_000)], 1_000, join)
+    assert "u996a997" in told and "u998a999" in told
+    assert joined == ["a999", "a997"]

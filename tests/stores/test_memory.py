@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import multiprocessing
 import os
+import pickle
+import tracemalloc
+from collections import OrderedDict
+from functools import partial
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -13,6 +19,7 @@ from stewrd_integrations.sessions.binding import DAY, Binding, Run
 from stewrd_integrations.sessions.digest import Covered
 from stewrd_integrations.stores import MemoryStore, open_store
 from stewrd_integrations.stores.memory import SWEEP_EVERY, SWEPT
+from stewrd_integrations.stores.pools import Pool
 from stewrd_integrations.stores.shelves import RECENT
 from tests.worlds import Clock
 
@@ -32,10 +39,14 @@ def write_on(store: MemoryStore, times: int) -> None:
         store.note("written", lambda note: note)
 
 
-class Looked(dict[str, Any]):
+class Looked(OrderedDict[str, Any]):
     """A dict that counts how often somebody looks into it, once for each entry that it shows."""
 
     looks = 0
+
+    def __getitem__(self, name: str) -> Any:
+        self.looks += 1
+        return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
         self.looks += 1
@@ -48,6 +59,14 @@ class Looked(dict[str, Any]):
     def items(self) -> Any:
         self.looks += len(self)
         return super().items()
+
+    def values(self) -> Any:
+        self.looks += len(self)
+        return super().values()
+
+
+class Charged(str, enum.Enum):
+    LIKELY = "likely"
 
 
 def binding(id_: str, *keys: str) -> Binding:
@@ -70,6 +89,21 @@ def test_old_bindings_are_swept(store: MemoryStore, clock: Clock) -> None:
         clock.now += 1
     assert len(store._bindings) < 300
     assert len(store._bindings.keys()) < 300
+
+
+def test_a_short_lived_binding_is_swept_that_settled_behind_others(
+    store: MemoryStore, clock: Clock
+) -> None:
+    for number in range(100):
+        store.put(binding(f"long{number}", f"k{number}"), DAY)
+    store.put(binding("short", "s"), 1_800)
+    for number in range(2 * RECENT):
+        store.put(binding(f"x{number}", f"y{number}"), DAY)
+    assert "short" in store._bindings.settled.entries
+    clock.now += 1_800
+    write_on(store, SWEEP_EVERY * (len(store._bindings.settled.entries) // SWEPT + 1))
+    assert "short" not in store._bindings
+    assert {"s"}.isdisjoint(store._bindings.keys())
 
 
 def test_no_write_has_to_look_at_all_that_is_kept() -> None:
@@ -128,7 +162,155 @@ def test_what_was_put_and_taken_often_does_not_pile_up(store: MemoryStore, clock
         store.put(binding("1", "k"), DAY)
         store.take(("k",))
         store.note("n", lambda _: {})
-    assert store._bindings.queued() + len(store._ageing) < 1_000
+    # One beside the other, all that the store keeps of it: nothing is left of the many others.
+    assert len(pickle.dumps((store._bindings, store._notes))) < 2_000
+
+
+def test_a_long_conversation_that_is_idle_takes_little_room() -> None:
+    """What a model keeps of one shall stay below 4 KiB, and nearly all of it is in the store."""
+    store = MemoryStore()
+    converse(store, 0)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(1, 101):
+            converse(store, number)
+        each = (tracemalloc.get_traced_memory()[0] - before) / 100
+    finally:
+        tracemalloc.stop()
+    assert each < 3_600
+
+
+def converse(store: MemoryStore, number: int) -> None:
+    """More messages than a store keeps digests of, in a few turns of a named conversation."""
+    session = f"ses_{token_hex(12)}"
+    for turn in range(8):
+        keys = tuple(token_hex(16) for _ in range(3))
+        recent = tuple(f"u{token_hex(16)}" for _ in range(64))
+        covered = Covered(token_hex(16), 2 * turn, recent, f"u{token_hex(16)}")
+        one = Binding(token_hex(16), session, covered, token_hex(16), 2, 2, 1e9 + turn, keys=keys)
+        store.put(one, DAY)
+        store.note(f"{number:032}", partial(_answered, session))
+        store.occupy("pool", session, 1_000, 60)
+        if turn < 7:
+            assert store.take(keys) == one
+
+
+def _answered(session: str, _: dict[str, Any]) -> dict[str, Any]:
+    facts = {"id": session, "used": 2, "limit": 50, "deadline": 1e9, "generation": 1}
+    answers = [["", token_hex(16)] for _ in range(8)]
+    return {"call": "", "until": 0.0, "side": [], "answers": answers, "session": facts}
+
+
+DIGESTS = tuple(f"{'ua'[number % 2]}{number:032x}" for number in range(64))
+
+
+@pytest.mark.parametrize(
+    "recent",
+    [
+        (),
+        DIGESTS,
+        DIGESTS[:1],
+        ("u" + "é" * 32,),
+        ("é" + "0" * 32,),
+        ("u" + "A" * 32,),
+        ("u" + "g" * 32,),
+        ("u" + "0" * 31 + " ",),
+        ("u" + "0" * 31, "a" + "0" * 33),
+        ("u" + "0" * 33, "a" + "0" * 31),
+        (" " * 33, " " * 33),
+        ("u1", ""),
+        ("u" + "\ud800" * 32,),
+    ],
+)
+def test_whatever_digests_a_binding_has_come_back(recent: tuple[str, ...]) -> None:
+    store = MemoryStore()
+    one = Binding("1", None, Covered("base", 3, recent, "u0"), keys=("k",))
+    store.put(one, DAY)
+    assert store.peek(("k",)) == [one]
+    assert store.take(("k",)) == one
+
+
+def test_a_binding_of_derived_values_comes_back() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    store = MemoryStore()
+    one = Binding(Text("1"), Text("s"), Covered("", 0, (Text("u1"),)), keys=(Text("k"),))
+    store.put(one, DAY)
+    assert store.take(("k",)) == one
+
+
+def test_a_key_that_is_given_twice_counts_once_and_leaves_nothing() -> None:
+    store = MemoryStore()
+    store.put(binding("1", "k", "k"), DAY)
+    store.put(binding("2", "k", "l", "k"), DAY)
+    assert [store.take(("l", "k")), store.take(("k",), unique=True)] == [
+        binding("2", "k", "l", "k"),
+        binding("1", "k", "k"),
+    ]
+    assert (len(store._bindings), store._bindings.keys()) == (0, set())
+
+
+def test_to_refresh_a_slot_looks_at_no_other(store: MemoryStore, clock: Clock) -> None:
+    """Each turn refreshes one, of thousands."""
+    for number in range(1_000):
+        clock.now += 0.01
+        assert store.occupy("p", f"s{number}", 1_000, 60)
+    pool = store._pools["p"] = LookedPool(store._pools["p"])
+    assert store.occupy("p", "s7", 1_000, 60)
+    assert not store.occupy("p", "another", 1_000, 60), "none has lapsed, as is known by the first"
+    assert pool.looks == 0
+    clock.now += 59.995
+    assert not store.occupy("p", "another", 2, 60), "the last and the one that was refreshed"
+    assert store.occupy("p", "another", 3, 60)
+    assert set(store.slots("p")) == {"s999", "s7", "another"}
+
+
+class LookedPool(Pool):
+    """A pool that counts how often somebody looks at all of it."""
+
+    looks = 0
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__()
+        self.update(pool)
+        self._earliest = pool._earliest
+
+    def items(self) -> Any:
+        self.looks += 1
+        return super().items()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"a": (1, "b")}, {"a": [1, "b"]}),
+        ({"a": [{"b": (1,)}]}, {"a": [{"b": [1]}]}),
+        ({1: "a"}, {"1": "a"}),
+        ({"a": [{None: 1}]}, {"a": [{"null": 1}]}),
+        ({"a": Charged.LIKELY}, {"a": "likely"}),
+    ],
+)
+def test_a_note_holds_plain_values_only(store: MemoryStore, given: Any, kept: Any) -> None:
+    """As a note comes back from a store that writes JSON."""
+    assert repr(store.note("n", lambda _: given)) == repr(kept) == repr(store.note("n"))
+
+
+@pytest.mark.parametrize("bad", [{"a": b"bytes"}, {"a": {1, 2}}, {"a": [1j]}, {("a",): 1}])
+def test_a_note_of_what_json_has_no_word_for_is_refused(store: MemoryStore, bad: Any) -> None:
+    store.note("n", lambda _: {"a": 1})
+    with pytest.raises(TypeError):
+        store.note("n", lambda _: bad)
+    assert store.note("n") == {"a": 1}
+
+
+def test_a_note_that_holds_itself_is_refused(store: MemoryStore) -> None:
+    note: dict[str, Any] = {}
+    note["itself"] = [note]
+    with pytest.raises(ValueError, match="Circular"):
+        store.note("n", lambda _: note)
+    assert store.note("n") == {}
 
 
 def test_a_slot_lapses_to_the_second(store: MemoryStore, clock: Clock) -> None:
