@@ -91,7 +91,7 @@ $(VENV)/.venv:
 
 $(VENV)/.demo: $(VENV)/.venv pyproject.toml constraints.txt
 	@echo "Installing what the demo needs ..."
-	@$(INSTALL) --editable ".[langchain,emulator]" --group examples
+	@$(INSTALL) --editable ".[langchain,llama-index,redis,emulator]" --group examples
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.venv pyproject.toml constraints.txt

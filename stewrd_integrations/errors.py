@@ -134,7 +134,10 @@ class CreditLimitError(StewrdError):
 class NeverSentError(StewrdError, ConnectionError):
     """The server was not reached, so nothing was sent and nothing was charged."""
 
-    advice = "Check the network and base_url; it is safe to try again."
+    advice = (
+        "Check the network and base_url, or let `python -m stewrd_integrations.doctor` look; it is "
+        "safe to try again."
+    )
     retryable = True
 
 
@@ -153,7 +156,10 @@ class BadRequestError(APIStatusError):
 class AuthenticationError(APIStatusError):
     """401: the API key is missing, malformed or revoked."""
 
-    advice = "Check the API key (STEWRD_API_KEY); a regenerated key revokes the old one at once."
+    advice = (
+        "Check the API key (api_key, else STEWRD_API_KEY); a regenerated key revokes the old one "
+        "at once."
+    )
 
 
 class InsufficientCreditsError(APIStatusError):
@@ -177,7 +183,7 @@ class PlanRestrictedError(PermissionDeniedError):
 class NotFoundError(APIStatusError):
     """404: there is nothing at this address (``context_expired``: the tool run is gone)."""
 
-    advice = "Check base_url and the id."
+    advice = "Check base_url, to which the client adds /v1 and what follows, and the id."
 
 
 class SessionExpiredError(APIStatusError):

@@ -416,7 +416,7 @@ def test_a_slot_stays_taken_until_the_server_lets_it_go() -> None:
     assert len(stage.store.slots(project)) == stage.world.active_sessions == 1
 
 
-def test_a_new_beginning_waits_for_its_slot() -> None:
+def test_a_new_beginning_waits_for_its_slot(caplog: pytest.LogCaptureFixture) -> None:
     stage = Stage.make()
     talk = Talk(stage.model(), "ada")
     talk.say("Hi")
@@ -427,6 +427,7 @@ def test_a_new_beginning_waits_for_its_slot() -> None:
         again.say(text)
         ways.append(again.way()[0])
     assert ways == ["stateless", "replayed", "continued"]
+    assert "under the name of" not in caplog.text, "it was cleared, so nothing is missing"
     found = session(kept(stage))
     assert found and found.generation == 1
 

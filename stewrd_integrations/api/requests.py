@@ -159,7 +159,10 @@ def check_output(output: ToolOutput) -> None:
 
 def _tools_body(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     if len(tools) > MAX_TOOLS:
-        raise InvalidInputError(f"A request takes at most {MAX_TOOLS} tools, not {len(tools)}.")
+        raise InvalidInputError(
+            f"A request takes at most {MAX_TOOLS} tools, not {len(tools)}.",
+            advice="Offer fewer, or share them out among several agents.",
+        )
     names = [tool.name for tool in tools]
     if len(set(names)) < len(names):
         raise InvalidInputError("Two tools have the same name.")

@@ -21,6 +21,7 @@ from typing_extensions import Self
 from ..api.calls import STALL
 from ..api.credentials import ApiKey, Secret
 from ..api.pickling import portable, restored
+from ..capabilities import wrong_options
 from ..errors import ConfigurationError
 from ..runtime import OPTION_NAMES, Options, Runtime, advice_on
 from ..types import Message
@@ -277,8 +278,6 @@ def _first_unknown(options: Mapping[str, Any], model: type[ConfiguredChatModel])
 
 def _told(error: ValidationError) -> str:
     """What pydantic found, without the values that it was given."""
-    found: dict[str, list[str]] = {}
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        name = str(detail["loc"][0]) if detail["loc"] else "options"
-        found.setdefault(name, []).append(detail["msg"])
-    return " ".join(f"{name}: {' or '.join(problems)}." for name, problems in found.items())
+    return wrong_options(
+        error.errors(include_url=False, include_context=False, include_input=False)
+    )

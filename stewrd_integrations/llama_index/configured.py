@@ -21,6 +21,7 @@ from typing_extensions import Self
 from ..api.calls import STALL
 from ..api.credentials import ApiKey, KeySource
 from ..api.pickling import portable, restored
+from ..capabilities import wrong_options
 from ..errors import ConfigurationError
 from ..runtime import OPTION_NAMES, Options, Runtime, advice_on
 from ..sessions.call import SessionsPolicy
@@ -87,7 +88,8 @@ class ConfiguredLLM(FunctionCallingLLM):
         unknown = [
             name for name, value in options.items() if name not in fields and value is not None
         ]
-        problem = f"Unknown options: {', '.join(sorted(unknown))}." if unknown else None
+        names = ", ".join(map(repr, sorted(unknown)))
+        problem = f"{type(self).__name__} has no option {names}." if unknown else None
         advice = advice_on(min(unknown), {*fields, "api_key"}) if unknown else ""
         known = {name: value for name, value in options.items() if name in fields}
         # Someone may have passed the key under another name: this frame must not show it.
@@ -214,6 +216,6 @@ def _rebuild(cls: type[ConfiguredLLM], given: dict[str, Any]) -> ConfiguredLLM:
 
 def _without_values(error: ValidationError) -> str:
     """What is wrong, without what was passed: the key may have come under a wrong name."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
-    return f"Wrong options: {'; '.join(wrong)}."
+    return wrong_options(
+        error.errors(include_url=False, include_context=False, include_input=False)
+    )

@@ -52,6 +52,11 @@ must have had an answer to get one: bad requests in a loop must not take all the
 NO_PLAN = "the plan does not allow sessions"
 BUY = "Buy a credit pack, which allows them, or let the turn run stateless."
 
+_WHOLE = "until one can be had, turns are sent whole and answered without a session."
+_NEXT = {
+    NO_PLAN: f'{_WHOLE} A credit pack allows them; sessions="never" asks for none any more.',
+}
+
 
 @dataclass(frozen=True, slots=True)
 class NoSeat:
@@ -122,7 +127,7 @@ def open_session(
             told = f"No session can be opened: {seat.reason}."
             raise SessionLimitError(told, sent=False, advice=advice)
         if not seat.told:
-            yield Warn("no session", f"{seat.reason}; the turn is answered without a session")
+            yield Warn("no session", f"{seat.reason}; {_NEXT.get(seat.reason, _WHOLE)}")
     return seat
 
 

@@ -22,7 +22,7 @@ from .align import Alignment
 from .binding import Binding, Run
 from .call import Call, History, Outcome, Policy
 from .digest import Digester
-from .effects import ChangeNote, Flow, Now, ReadNote, Vacate
+from .effects import ChangeNote, Flow, Now, ReadNote, Vacate, Warn
 from .finding import find, put_back
 from .keys import Keys
 from .learning import Why
@@ -32,6 +32,11 @@ from .speaking import check_budget, replaces_too_much, why_replaced
 from .tools import Outputs, demands_more, offer, outputs_for, told
 
 NO_TOOLS = "sessions of this project take no tools"
+BEGINS_ANEW = (
+    "a list without an earlier message came under the name of a conversation that has some, so it "
+    "is answered as if it were the first. To go on with a conversation, pass its whole list each "
+    "time; to begin another, give it a name of its own"
+)
 HOLD = 130.0
 """Seconds that a call holds its name at most: a stream that was left unread, or a worker that was
 killed, must not cost the conversation its session for longer. A call that does take longer is
@@ -225,6 +230,8 @@ class _Turn:
         if not shown and named and not always and notes.was_opened(self.roads.note, now):
             # A title writer or a summariser under the same name, or a new start: it tells when
             # it comes back, and until then it shall not take a slot.
+            if self.roads.note.get("answers"):  # none after a conversation was cleared
+                yield Warn("anew", BEGINS_ANEW)
             reason = "a further conversation of this name gets its session when it comes back"
             return (yield from self.roads.stateless(reason, remember=True))
         if not shown:

@@ -124,7 +124,8 @@ def test_the_quickstart_without_sessions_remembers_all_the_same() -> None:
     assert done.returncode == 0
     assert answers(done.stdout) == ANSWERS
     assert "0 sessions were opened, so each turn was sent whole: " in done.stdout
-    assert "the plan does not allow sessions" in done.stderr
+    assert "the plan does not allow sessions; until one can be had, turns are sent" in done.stderr
+    assert "A credit pack allows them" in done.stderr
 
 
 def test_the_llama_index_quickstart_without_a_key() -> None:

@@ -52,6 +52,19 @@ def test_an_option_that_is_unknown(name: str, advice: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"capabilities": "chat"}, r'^capabilities must be a list, as in capabilities=\["chat"\]'),
+        ({"api_key": 7}, r"^api_key must be text, a SecretStr or a callable"),
+        ({"sessions": "sometimes"}, r"^sessions: Input should be 'auto', 'always' or 'never'"),
+    ],
+)
+def test_what_is_wanted_of_an_option_is_said(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        ChatStewrd(**{"api_key": "sk-stw_some", **given})
+
+
+@pytest.mark.parametrize(
     ("name", "advice"),
     [
         ("temperature", SETTINGS),

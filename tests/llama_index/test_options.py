@@ -81,8 +81,13 @@ def test_wrong_options_of_calls_are_refused_by_models_too(options: dict[str, Any
         made(**options)
 
 
+def test_what_is_wanted_is_said() -> None:
+    with pytest.raises(ConfigurationError, match=r'must be a list, as in capabilities=\["chat"\]'):
+        made(capabilities="chat")
+
+
 def test_unknown_options_raise_by_name_unless_none() -> None:
-    with pytest.raises(ConfigurationError, match="model, temperature"):
+    with pytest.raises(ConfigurationError, match="no option 'model', 'temperature'"):
         made(temperature=0.1, model="x")
     assert "temperature" not in made(temperature=None, model=None).to_dict()
 

@@ -151,3 +151,21 @@ def test_a_guessed_name_with_a_guessed_answer(stage: Stage) -> None:
         assert ("user", "my secret is 42") not in heard(stage)
     ada.say("go on")
     assert ada.way()[0] == "continued"
+
+
+def test_a_name_without_its_list_is_warned_of(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = stage.model()
+    Talk(model, "ada").say("My name is Ada.")
+    assert not caplog.records or "name of a conversation" not in caplog.text
+    other = Talk(model, "ada")
+    other.say("What is my name?")
+    assert other.way()[0] == "stateless"
+    assert heard(stage) == [("user", "What is my name?")]
+    assert "under the name of a conversation that has some" in caplog.text
+    caplog.clear()
+    Talk(model, "ada").say("And now?")
+    assert "under the name" not in caplog.text, "it is said once"
+    Talk(model, "bob").say("I am Bob.")
+    assert "under the name" not in caplog.text
