@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from .sessions.effects import Flow
 from .sessions.keys import Keys
 from .stores import Store
 from .types import Message
+from .values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

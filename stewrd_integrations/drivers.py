@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -46,6 +46,7 @@ from .sessions.exchange import Pieces
 from .sessions.notes import FAILED
 from .stores import Store
 from .types import AgentRequest, Done, Event, Reply, Session
+from .values import dataclass
 
 logger = logging.getLogger("stewrd_integrations")
 

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from difflib import get_close_matches
 from hmac import compare_digest
 from typing import Any, Literal, get_args
@@ -44,6 +44,7 @@ from .sessions.turn import turn
 from .stores import Store, open_store
 from .turn_log import watched
 from .types import CAPABILITIES, Event, File, Message, Tool
+from .values import dataclass
 
 LONGEST = 3_600.0
 """Seconds that a named call without a time-out may hold its name."""

@@ -8,10 +8,10 @@ and a name there is as good as the conversation itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from .errors import InvalidInputError
+from .values import dataclass
 
 OURS = "stewrd"
 """Where in a message's ``additional_kwargs`` a mark and a stamp stand."""

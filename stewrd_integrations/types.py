@@ -7,8 +7,10 @@ Nothing here knows a framework, HTTP or a store.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeAlias
+
+from .values import dataclass
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 Charged: TypeAlias = Literal["no", "maybe", "likely", "yes"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from ..errors import (
@@ -21,6 +20,7 @@ from ..errors import (
     StewrdError,
     TimedOutError,
 )
+from ..values import dataclass
 from .requests import HttpRequest, Kind
 from .responses import Answer, Live, error_for, settled
 
@@ -118,7 +118,7 @@ Outcome: TypeAlias = "Answer[Live] | StewrdError | None"
 Call: TypeAlias = "Generator[Step, Outcome[Live], T]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Patience:
     """How long a call may take, and how often it may be sent again.
 

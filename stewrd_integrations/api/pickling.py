@@ -11,11 +11,11 @@ import os
 import pickle
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
+from ..values import dataclass
 
 STORE = "STEWRD_STORE"
 HEADERS = "STEWRD_DEFAULT_HEADERS"

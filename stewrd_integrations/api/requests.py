@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, Literal
 
 from ..errors import InvalidInputError
 from ..types import CAPABILITIES, AgentRequest, File, Tool, ToolOutput
+from ..values import dataclass
 
 MAX_TOOLS = 20
 MAX_TOOL_DESCRIPTION = 1024

@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 
@@ -33,6 +33,7 @@ from ..errors import (
     StewrdError,
 )
 from ..types import File, Reply, Session, ToolCall, Usage
+from ..values import dataclass
 from .requests import Kind, is_safe_id
 from .veils import Veil
 
@@ -59,7 +60,7 @@ BARE = Veil()
 Live = TypeVar("Live")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer(Generic[Live]):
     """An HTTP answer; ``headers`` are in lower case.
 

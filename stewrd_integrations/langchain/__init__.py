@@ -1,7 +1,7 @@
 """LangChain on Stewrd sessions: the chat model `ChatStewrd`."""
 
 try:
-    import langchain_core  # noqa: F401
+    import langchain_core
 except ModuleNotFoundError as missing:
     raise ImportError(
         "stewrd_integrations.langchain needs langchain-core: "
@@ -10,6 +10,10 @@ except ModuleNotFoundError as missing:
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Core is imported here, and not from the depths of our modules, since it imports hundreds itself:
+# where calls are nested that deep, CPython may fetch and give back memory at every one.
+import langchain_core.language_models.chat_models  # noqa: F401 - for the order alone
 
 from .chat_models import ChatStewrd
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from langchain_core.callbacks import (
@@ -31,6 +30,7 @@ from pydantic.v1 import ValidationError as OldValidationError
 from typing_extensions import is_typeddict, override
 
 from ..errors import ConfigurationError
+from ..values import dataclass
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator

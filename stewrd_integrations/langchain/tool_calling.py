@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_core.tools import BaseTool
+from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from ..errors import InvalidInputError
 from ..offers import ToolChoice, offer_of
 from ..runtime import check_offered
 
-Bindable: TypeAlias = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
+
+    Bindable: TypeAlias = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
+else:
+    # Annotations are evaluated, also by core, and tools are runnables. A chat model that binds
+    # none needs no class of them: theirs take as long to import as a tenth of the model.
+    Bindable = Mapping[str, Any] | type | Callable[..., Any] | Runnable
 
 
 def bound(

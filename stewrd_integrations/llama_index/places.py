@@ -12,13 +12,13 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..api.credentials import ApiKey
 from ..errors import ConfigurationError
 from ..stores import Store
+from ..values import dataclass
 
 MOST = 1_024
 """Places that are remembered. Each is a project on a store, however many conversations it has."""

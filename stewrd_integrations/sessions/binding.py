@@ -6,9 +6,9 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from ..values import dataclass
 from .digest import Covered
 
 DAY = 86_400.0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ..errors import ConfigurationError, InvalidInputError
 from ..types import CREDITS, Message, Reply, Tool
+from ..values import dataclass
 from .digest import Digester
 from .effects import Decision
 

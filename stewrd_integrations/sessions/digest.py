@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 
 from ..types import File, Message, ToolCall
+from ..values import dataclass
 
 EMPTY = ""
 """The rolling digest of no messages."""

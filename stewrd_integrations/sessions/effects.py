@@ -7,10 +7,10 @@ the error that it met. The comment behind each class says what comes back.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from ..types import AgentRequest, Event, Message, ToolOutput
+from ..values import dataclass
 from .binding import Binding
 
 NoteState: TypeAlias = "dict[str, Any]"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from ..errors import APIStatusError, InvalidInputError, MalformedResponseError, StewrdError
 from ..types import Event, Reply, Token, Usage
+from ..values import dataclass
 from .call import Call, price
 from .digest import normalise
 from .effects import Emit, Flow, Receive, Send, Submit

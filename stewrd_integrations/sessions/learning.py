@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..errors import APIStatusError, BadRequestError, EmptyAnswerError
+from ..values import dataclass
 from . import notes
 from .effects import ChangeNote, Flow, Now, ReadNote, Send, Submit
 from .exchange import cost_in_vain

@@ -7,10 +7,10 @@ values and hold digests, times and counts only. One that somebody else has spoil
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeGuard
 
+from ..values import dataclass
 from .effects import NoteState
 
 RECENT = 1_800.0

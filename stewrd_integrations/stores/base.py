@@ -33,11 +33,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 from ..sessions.binding import Binding
 from ..sessions.effects import NoteState
+from ..values import dataclass
 
 Id = TypeVar("Id", str, bytes)
 

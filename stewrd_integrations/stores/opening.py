@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from ..errors import ConfigurationError
+from ..values import dataclass
 from .memory import MemoryStore
 from .sealing import EncryptionKey, sealer
 from .settings import checked_namespace, checked_ttl

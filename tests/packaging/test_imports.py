@@ -9,6 +9,39 @@ import pytest
 
 FRAMEWORKS = ("langchain", "langgraph", "llama_index", "starlette", "uvicorn", "redis")
 
+SELDOM = {
+    "langchain": (
+        "langchain_core.tools.base",
+        "langchain_core.tracers.langchain",
+        "jsonschema",
+        "referencing",
+        "openai",
+    ),
+    "llama_index": ("jsonschema", "referencing"),
+}
+"""What a framework's own chat model does not load, and ours has no need of for plain talk."""
+
+OF_OURS = (
+    "api.downloads",
+    "api.webhooks",
+    "asking",
+    "capabilities",
+    "conversations",
+    "doctor",
+    "emulator",
+    "stores.redis",
+    "stores.sqlite",
+    "testing",
+    "langchain.history",
+    "langchain.progress",
+    "langchain.saving",
+    "langchain.tools",
+    "llama_index.memory",
+    "llama_index.saving",
+    "llama_index.tools",
+)
+"""Modules of ours that most programs never need."""
+
 PLAIN = ("", ".api", ".drivers", ".errors", ".runtime", ".sessions.turn", ".stores", ".types")
 
 
@@ -53,3 +86,34 @@ def test_an_adapter_does_not_load_the_other_nor_the_emulator(room: str) -> None:
     assert done.returncode == 0, done.stderr
     for other in others:
         assert f"stewrd_integrations.{other}" not in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("room", "base"),
+    [
+        ("langchain", "langchain_core.language_models.chat_models"),
+        ("llama_index", "llama_index.core"),
+    ],
+)
+def test_a_model_loads_only_what_plain_talk_needs(room: str, base: str) -> None:
+    done = python(
+        f"import sys, httpx, {base}\nbefore = set(sys.modules)\n"
+        f"import stewrd_integrations.{room}\nprint(*(set(sys.modules) - before))"
+    )
+    assert done.returncode == 0, done.stderr
+    ours = set(done.stdout.split())
+    needless = {*SELDOM[room], *(f"stewrd_integrations.{name}" for name in OF_OURS)}
+    assert sorted(needless & ours) == []
+    assert f"stewrd_integrations.{room}" in ours
+
+
+@pytest.mark.parametrize("room", ["", ".api", ".langchain", ".llama_index", ".stores"])
+def test_every_public_name_is_there_when_it_is_asked_for(room: str) -> None:
+    code = (
+        f"import stewrd_integrations{room} as room\n"
+        "assert all(getattr(room, name) is not None for name in room.__all__)\n"
+        "try:\n    room.nothing\nexcept AttributeError as error:\n    print(error)"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert f"module 'stewrd_integrations{room}' has no attribute 'nothing'" in done.stdout
