@@ -7,10 +7,10 @@ tells from what it has heard alone, so a replay goes on where the run was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, takewhile
 from typing import Any
 
 from stewrd_integrations.emulator.agent import Answer, Call, Context
@@ -327,6 +327,20 @@ def ends_of_outputs(words: tuple[Words, ...]) -> list[int]:
     return list(reversed(ends))
 
 
+def cut_between_outputs(
+    heard: tuple[Words, ...], shown: tuple[Words, ...], omitted: int
+) -> Iterator[tuple[int, int]]:
+    """Where both go on if the front ends between outputs that stand side by side.
+
+    They are in another order here than when the front was cut off, so any of them may be gone.
+    """
+    left = len(list(takewhile(lambda one: one[0] == "tool", heard)))
+    for end in ends_of_outputs(shown) if left else ():
+        together = set(takewhile(lambda one: one[0] == "tool", reversed(shown[:end])))
+        if set(heard[:left]) < together and end - left <= omitted:
+            yield left, end
+
+
 def fits(
     heard: tuple[Words, ...],
     shown: tuple[Words, ...],
@@ -368,6 +382,7 @@ def fits(
         return is_hidden and fit(at + 1, to)
 
     starts = [(0, to) for to in range(min(omitted, len(shown)) + 1)]
+    starts += cut_between_outputs(heard, shown, omitted)
     if trimmed:
         starts += [(at, 0) for at in range(1, len(heard))]
     return any(fit(at, to) for at, to in starts)
