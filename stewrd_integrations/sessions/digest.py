@@ -38,7 +38,6 @@ class Digester:
         self._keyed = hashlib.blake2b(key=secret, digest_size=16)
         # A turn rolls up the same history several times: to find its binding, to hold it
         # against that, and to cover it.
-        self._rolled: dict[str, str] = {}
         self._known: tuple[tuple[str, ...], list[str]] = ((), [EMPTY])
         self._covered: tuple[Covered | None, str] = (None, EMPTY)
 
@@ -69,14 +68,13 @@ class Digester:
         one, and keep the other or not as they like, on what came from the session itself.
         """
         text = message.text if message.remembered is None else message.remembered
-        text = normalise(text)
-        assistant = message.role == "assistant"
-        kind = ""
+        text, role, kind = normalise(text), message.role, ""
         if message.tool_calls or message.tool_call_id or (message.files and _files(message)):
             kind, text = "+", json.dumps([text, *_attached(message)], sort_keys=True)
-        name = "" if assistant or message.name is None else message.name
-        head = f"{message.role}{kind}:{len(name)}:{name}:"
-        return message.role[0] + self._digest((head + text).encode(*_ANY_TEXT))
+        name = ("" if role == "assistant" else message.name) or ""
+        hasher = self._keyed.copy()
+        hasher.update(f"{role}{kind}:{len(name)}:{name}:{text}".encode(*_ANY_TEXT))
+        return role[0] + hasher.hexdigest()
 
     def answer(self, text: str, tool_calls: Sequence[ToolCall] = ()) -> str:
         """The digest of an assistant's message of these words and calls."""
@@ -86,17 +84,15 @@ class Digester:
 
     def roll(self, before: str, digest: str) -> str:
         """The rolling digest of a prefix and one message more."""
-        both = f"{before}+{digest}"
-        rolled = self._rolled.get(both)
-        if rolled is None:
-            rolled = self._rolled[both] = self._digest(both.encode())
-        return rolled
+        return self._digest(f"{before}+{digest}".encode())
 
     def rolling(self, digests: Iterable[str], before: str = EMPTY) -> list[str]:
         """The rolling digests of every prefix: entry *n* is that of the first *n* messages."""
-        rolled = [before]
-        for digest in digests:
-            before = self.roll(before, digest)
+        rolled, fresh = [before], self._keyed.copy
+        for digest in digests:  # as `roll` does; histories have thousands
+            hasher = fresh()
+            hasher.update(f"{before}+{digest}".encode())
+            before = hasher.hexdigest()
             rolled.append(before)
         return rolled
 

@@ -23,9 +23,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "the digest ignores the assistant's text",
         "sessions/digest.py",
-        '        assistant = message.role == "assistant"\n',
-        '        assistant = message.role == "assistant"\n'
-        '        text = "" if assistant else text\n',
+        'text, role, kind = normalise(text), message.role, ""\n',
+        'text, role, kind = normalise(text), message.role, ""\n'
+        '        text = "" if role == "assistant" else text\n',
     ),
     Mutant(
         "a name falls through to a mark",
