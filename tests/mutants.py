@@ -143,7 +143,12 @@ def _pytest(copy: Path, tests: Tests, longest: float) -> tuple[int | None, str]:
     options = [word for limit in limits for word in ("-o", limit)]
     # What is seeded is not there any more, as the test of the list itself would say.
     options += ["-x", "-v", "-p", "no:cacheprovider", "--ignore=tests/test_seeded.py"]
-    machines = {"STEWRD_MACHINE_EXAMPLES": "100", "STEWRD_MACHINE_SHRINK": "0"}
+    machines = {
+        "STEWRD_MACHINE_EXAMPLES": "100",
+        "STEWRD_MACHINE_SHRINK": "0",
+        "STEWRD_STORES_EXAMPLES": "25",
+        "STEWRD_PROCESSES_EXAMPLES": "10",
+    }
     environment = {**os.environ, **machines, "PYTHONPATH": str(copy)}
     running = subprocess.Popen(
         [sys.executable, "-m", "pytest", *options, *found],
