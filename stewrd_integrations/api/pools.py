@@ -127,8 +127,12 @@ class _Pools(Generic[_T]):
         timeout: httpx.Timeout,
     ) -> httpx.Request:
         """A request, as it goes out but for the key."""
+        body = content or b""
+        # Its length and its host told, httpx has nothing to look for.
+        own = {"Host": url.netloc.decode(), **headers, "Content-Length": str(len(body))}
         extensions = {"timeout": timeout.as_dict()}
-        return httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
+        stream = httpx.ByteStream(body)
+        return httpx.Request(method, url, headers=own, stream=stream, extensions=extensions)
 
     def _enter(self) -> tuple[_Pool[_T], _Pool[_T] | None]:
         """The pool for one more request, and one that nobody needs any more: to be closed."""

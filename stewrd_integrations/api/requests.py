@@ -221,9 +221,7 @@ def _checked_id(name: str, value: str) -> str:
 def _encoded(body: Mapping[str, Any]) -> bytes:
     problem = ""
     try:
-        text = json.dumps(
-            body, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_dict
-        )
+        text = _JSON.encode(body)
     except (TypeError, ValueError, RecursionError) as error:
         problem = str(error)
     if problem:
@@ -236,3 +234,8 @@ def _as_dict(value: object) -> dict[Any, Any]:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_JSON = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_as_dict
+)
