@@ -35,6 +35,9 @@ def _dataclass(*, frozen: bool, slots: bool, kw_only: bool = False) -> Callable[
         for name, method in methods.items():
             if name not in cls.__dict__:
                 setattr(made, name, method)
+        # What it is now: the library asks this of a base, so that users can derive from our types.
+        made.__dataclass_params__.init = made.__dataclass_params__.repr = True
+        made.__dataclass_params__.eq = made.__dataclass_params__.frozen = True
         return made
 
     return finished

@@ -187,7 +187,10 @@ def by_langchain(model: Any, messages: list[tuple[str, str]]) -> str:
 
 def by_langchain_async(model: Any, messages: list[tuple[str, str]]) -> str:
     async def main() -> str:
-        return "".join([chunk.text async for chunk in model.astream(messages)])
+        try:
+            return "".join([chunk.text async for chunk in model.astream(messages)])
+        finally:
+            await model.aclose()
 
     return asyncio.run(main())
 
@@ -202,8 +205,11 @@ def by_llama_index(model: Any, messages: list[tuple[str, str]]) -> str:
 
 def by_llama_index_async(model: Any, messages: list[tuple[str, str]]) -> str:
     async def main() -> str:
-        pieces: AsyncIterator[Any] = await model.astream_chat(_chat(messages))
-        return "".join([piece.delta or "" async for piece in pieces])
+        try:
+            pieces: AsyncIterator[Any] = await model.astream_chat(_chat(messages))
+            return "".join([piece.delta or "" async for piece in pieces])
+        finally:
+            await model.aclose()
 
     return asyncio.run(main())
 

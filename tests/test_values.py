@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from stewrd_integrations import values
+from stewrd_integrations.types import File
 
 
 def described(make: Callable[..., Any]) -> Any:
@@ -172,3 +173,15 @@ def test_anything_else_is_left_to_the_library() -> None:
     for options in ({"frozen": False, "slots": True}, {"frozen": True, "slots": False}):
         with pytest.raises(TypeError, match="frozen values with slots"):
             values.dataclass(**options)
+
+
+def test_the_librarys_own_dataclass_derives_from_ours() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Tagged(File):
+        tag: str = ""
+
+    tagged = Tagged("a.txt", "A", tag="x")
+    assert (tagged.name, tagged.tag) == ("a.txt", "x")
+    assert tagged == Tagged("a.txt", "A", tag="x")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tagged.tag = "y"  # type: ignore[misc]

@@ -147,9 +147,9 @@ def check_base_url(url: str | None = None) -> str:
         ConfigurationError: It is not https (or http on this machine), holds user info, a query
             or a fragment, or ends with /v1.
     """
-    address = url or os.environ.get("STEWRD_BASE_URL") or DEFAULT_BASE_URL
-    if isinstance(address, str):
-        address = address.strip() or DEFAULT_BASE_URL
+    # A blank one is none: it must not take the place of an address in the environment.
+    address = url.strip() if isinstance(url, str) else url
+    address = address or os.environ.get("STEWRD_BASE_URL", "").strip() or DEFAULT_BASE_URL
     problem = _problem_with_address(address)
     if problem is not None:
         # The address itself stays out: someone may have put a password or the key into it.

@@ -13,6 +13,7 @@ those, and where the user passes one of his own, that is who sends.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 import sys
@@ -28,6 +29,8 @@ from weakref import WeakKeyDictionary, WeakSet
 import httpx
 
 from ..errors import ConfigurationError
+
+logger = logging.getLogger("stewrd_integrations")
 
 ROOM = 16
 """Requests that go through one transport at once. At each of them it looks at all connections
@@ -179,7 +182,7 @@ class Pools(_Pools[httpx.HTTPTransport]):
         pool, unneeded = self._enter()
         try:
             if unneeded is not None:
-                unneeded.transport.close()
+                _close(unneeded.transport)
             response = pool.transport.handle_request(request)
         except BaseException:
             self._leave(pool)
@@ -205,7 +208,7 @@ class AsyncPools(_Pools[httpx.AsyncHTTPTransport]):
         pool, unneeded = self._enter()
         try:
             if unneeded is not None:
-                await unneeded.transport.aclose()
+                await _aclose(unneeded.transport)
             response = await pool.transport.handle_async_request(request)
         except BaseException:
             self._leave(pool)
@@ -218,6 +221,22 @@ class AsyncPools(_Pools[httpx.AsyncHTTPTransport]):
         """See `AsyncConnections.aclose`."""
         for pool in self._close_all():
             await pool.transport.aclose()
+
+
+def _close(transport: httpx.HTTPTransport) -> None:
+    """Close one that nobody needs; whatever goes wrong there, it is no fault of the request."""
+    try:
+        transport.close()
+    except Exception as error:  # noqa: BLE001 - see above
+        logger.debug("Stewrd: closing idle connections failed (%s)", type(error).__name__)
+
+
+async def _aclose(transport: httpx.AsyncHTTPTransport) -> None:
+    """`_close` on the event loop."""
+    try:
+        await transport.aclose()
+    except Exception as error:  # noqa: BLE001 - see above
+        logger.debug("Stewrd: closing idle connections failed (%s)", type(error).__name__)
 
 
 class _Body(httpx.SyncByteStream):
@@ -429,7 +448,15 @@ def _client(kind: type[_Http]) -> _Http:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # an ssl.SSLError is one, too; neither names the file
+        name = type(error).__name__
+    raise ConfigurationError(
+        f"The certificates to trust can't be read ({name}).",
+        advice="Check SSL_CERT_FILE and SSL_CERT_DIR: a file of certificates in PEM, or a folder "
+        "of them that `openssl rehash` has prepared.",
+    )
 
 
 def _no_cookies() -> CookieJar:

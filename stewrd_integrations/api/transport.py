@@ -120,7 +120,7 @@ def _headers_of(response: httpx.Response) -> dict[str, str]:
 def chunks_of(answer: Answer[httpx.Response]) -> Iterator[bytes]:
     """The bytes of an answer's body as they come, unpacked."""
     response = _live(answer)
-    if _PACKED in answer.headers:
+    if not _as_it_came(answer):
         return response.iter_bytes()
     # As they come from the connection: httpx would look at each of them twice more.
     return iter(cast("Iterable[bytes]", response.stream))
@@ -129,8 +129,7 @@ def chunks_of(answer: Answer[httpx.Response]) -> Iterator[bytes]:
 async def achunks_of(answer: Answer[httpx.Response]) -> AsyncGenerator[bytes, None]:
     """`chunks_of` on the event loop; to be closed by whoever leaves it early."""
     response = _live(answer)
-    packed = _PACKED in answer.headers
-    stream = response.aiter_bytes() if packed else response.stream
+    stream = response.stream if _as_it_came(answer) else response.aiter_bytes()
     chunks = aiter(cast("AsyncIterable[bytes]", stream))
     try:
         async for chunk in chunks:
@@ -139,6 +138,14 @@ async def achunks_of(answer: Answer[httpx.Response]) -> AsyncGenerator[bytes, No
         # httpx types its generators as iterators, which could not be closed.
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()
+
+
+def _as_it_came(answer: Answer[httpx.Response]) -> bool:
+    """Whether the connection's bytes are the body: not packed, and read by nobody before.
+
+    An event hook of a user's client may have read it: then httpx has it, and not the connection.
+    """
+    return _PACKED not in answer.headers and not _live(answer).is_stream_consumed
 
 
 def read_end(answer: Answer[httpx.Response], chunks: Iterator[bytes]) -> None:

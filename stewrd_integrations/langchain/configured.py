@@ -21,7 +21,6 @@ from typing_extensions import Self
 from ..api.calls import STALL
 from ..api.credentials import ApiKey, Secret
 from ..api.pickling import portable, restored
-from ..capabilities import wrong_options
 from ..errors import ConfigurationError
 from ..runtime import OPTION_NAMES, Options, Runtime, advice_on
 from ..types import Message
@@ -278,6 +277,8 @@ def _first_unknown(options: Mapping[str, Any], model: type[ConfiguredChatModel])
 
 def _told(error: ValidationError) -> str:
     """What pydantic found, without the values that it was given."""
+    from ..capabilities import wrong_options  # noqa: PLC0415 - few need it
+
     return wrong_options(
         error.errors(include_url=False, include_context=False, include_input=False)
     )

@@ -21,7 +21,6 @@ from typing_extensions import Self
 from ..api.calls import STALL
 from ..api.credentials import ApiKey, KeySource
 from ..api.pickling import portable, restored
-from ..capabilities import wrong_options
 from ..errors import ConfigurationError
 from ..runtime import OPTION_NAMES, Options, Runtime, advice_on
 from ..sessions.call import SessionsPolicy
@@ -216,6 +215,8 @@ def _rebuild(cls: type[ConfiguredLLM], given: dict[str, Any]) -> ConfiguredLLM:
 
 def _without_values(error: ValidationError) -> str:
     """What is wrong, without what was passed: the key may have come under a wrong name."""
+    from ..capabilities import wrong_options  # noqa: PLC0415 - few need it
+
     return wrong_options(
         error.errors(include_url=False, include_context=False, include_input=False)
     )

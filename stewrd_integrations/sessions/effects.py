@@ -154,9 +154,10 @@ class Submit:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
 class Receive:
     """-> the stream's last event, `Done`; a subclass says what is handed out on the way to it."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ _LETTERS = 33
 
 _LEAVES = frozenset((str, int, float, bool, type(None)))
 _TEXT = {str}
+_WITHOUT_REFERENCES = 2
+"""The format in which a list that stands in two places comes back as two, as from JSON."""
+
 _MANY = 10_000
 """Values in a note, beyond which JSON's own code takes a look at it."""
 
@@ -89,7 +92,7 @@ def packed_note(note: NoteState) -> tuple[NoteState, bytes]:
     """A note as plain JSON values, and packed."""
     if not _is_plain(note):
         note = json.loads(json.dumps(note))  # as it comes back from every other store
-    return note, marshal.dumps(note)
+    return note, marshal.dumps(note, _WITHOUT_REFERENCES)
 
 
 def unpacked_note(kept: bytes) -> NoteState:

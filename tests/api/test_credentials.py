@@ -174,3 +174,10 @@ def test_base_url_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_loopback() -> None:
     assert is_loopback("127.0.0.1")
     assert not is_loopback("nonsense")
+
+
+def test_a_blank_address_leaves_the_environments_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STEWRD_BASE_URL", " https://gateway.example ")
+    assert check_base_url("  ") == "https://gateway.example"

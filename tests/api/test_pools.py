@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,7 +26,8 @@ from stewrd_integrations.api.pools import (
     shared_async,
 )
 from stewrd_integrations.emulator import Emulator
-from stewrd_integrations.errors import NeverSentError
+from stewrd_integrations.errors import ConfigurationError, NeverSentError
+from stewrd_integrations.types import Done
 
 from .conftest import KEY
 from .wire import CUT, HANG, REPLY, RawServer, answer
@@ -308,3 +310,42 @@ async def test_an_idle_pool_of_the_loop_is_closed(
     assert [pool.requests for pool in connections._pools] == [0, 1]
     await held[1].aclose()
     await connections.aclose()
+
+
+def test_a_hook_of_the_users_client_may_read_the_answer() -> None:
+    hooks = {"response": [lambda response: response.read()]}
+    with Emulator() as stewrd, httpx.Client(event_hooks=hooks) as http:
+        client = StewrdClient(
+            api_key=stewrd.api_key, base_url=stewrd.url, http_client=http, timeout=5
+        )
+        assert client.run_agent("My name is Ada.").message == "Nice to meet you, Ada."
+        *_, last = client.stream_agent("My name is Ada.")
+        assert isinstance(last, Done)
+
+
+async def test_a_hook_of_the_users_async_client_may_read_the_answer() -> None:
+    async def read(response: httpx.Response) -> None:
+        await response.aread()
+
+    with Emulator() as stewrd:
+        async with httpx.AsyncClient(event_hooks={"response": [read]}) as http:
+            client = AsyncStewrdClient(
+                api_key=stewrd.api_key, base_url=stewrd.url, http_async_client=http, timeout=5
+            )
+            assert (await client.run_agent("My name is Ada.")).message == "Nice to meet you, Ada."
+            events = [event async for event in client.stream_agent("My name is Ada.")]
+            assert isinstance(events[-1], Done)
+
+
+def test_certificates_that_cannot_be_read_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for file in (tmp_path / "none.pem", empty):
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        pools._tls.cache_clear()
+        with pytest.raises(ConfigurationError, match="certificates") as caught:
+            Pools()
+        assert "SSL_CERT_FILE" in str(caught.value)
+    pools._tls.cache_clear()

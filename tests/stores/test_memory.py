@@ -402,3 +402,11 @@ def test_an_unreadable_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         open_store(url)
     assert "secret" not in str(caught.value)
+
+
+def test_a_list_that_stands_twice_in_a_note_comes_back_as_two() -> None:
+    store, shared = MemoryStore(), ["x"]
+    store.note("key", lambda note: {**note, "a": shared, "b": shared})
+    note = store.note("key")
+    note["a"].append("y")
+    assert note["b"] == ["x"]
