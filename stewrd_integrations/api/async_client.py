@@ -22,9 +22,9 @@ import httpx
 from ..errors import ConfigurationError, StewrdError, TimedOutError
 from ..types import AgentRequest, Event, File, Reply, Session, Tool, ToolOutput
 from .calls import STALL, Deadline, Exchange, Outcome, attempts
+from .connections import AsyncConnections, ThroughAsyncClient, shared_async
 from .credentials import ApiKey, KeySource
 from .events import EventDecoder, whole_as_events
-from .pools import AsyncConnections, ThroughAsyncClient, shared_async
 from .requests import HttpRequest, agent_request, post_message, post_session, post_tool_outputs
 from .responses import Answer, oddly_packed, read_reply, read_session, too_long
 from .settings import Identified, Settings

@@ -1,30 +1,19 @@
-"""How requests leave: the connections that all clients of a process share.
+"""Bare transports of httpx, a few requests through each at once, and what is read through them.
 
-Frameworks build many models, and an httpx client costs some 25 ms for its TLS context. So all our
-clients of a process share their connections (those of one event loop, for async); whatever differs
-between them, the key above all, goes with each request.
-
-They go through httpx's transports, without a client around them. What that adds (cookies,
-redirects, credentials, other clients' headers) must not happen here, and costs a tenth of a
-millisecond at each request. Where the environment names a proxy there is a client, which knows
-those, and where the user passes one of his own, that is who sends.
+A client around a transport adds what must not happen here (cookies, redirects, credentials, other
+clients' headers), and costs a tenth of a millisecond at each request.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import ssl
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import cache, partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Generic, Protocol, TypeVar, cast
-from urllib.request import getproxies
-from weakref import WeakKeyDictionary, WeakSet
+from typing import Any, Generic, TypeVar, cast
 
 import httpx
 
@@ -45,70 +34,40 @@ looks like one that died at work, so idle ones are left before a server would cl
 
 _LIMITS = httpx.Limits(max_connections=ROOM, max_keepalive_connections=ROOM, keepalive_expiry=IDLE)
 
-# Without TLS only this machine is spoken to: the key must not go to a proxy in clear.
-_DIRECT: dict[str, None] = {"http://": None}
-
 _T = TypeVar("_T")
 
 
-class Connections(Protocol):
-    """Who sends the requests of a sync client."""
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be sent any more."""
-
-    def build(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        timeout: httpx.Timeout,
-    ) -> httpx.Request:
-        """A request, as it goes out but for the key."""
-
-    def send(self, request: httpx.Request) -> httpx.Response:
-        """Its answer, with the body unread: to be closed."""
-
-    def close(self) -> None:
-        """Close all connections."""
-
-
-class AsyncConnections(Protocol):
-    """Who sends the requests of an async client."""
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be sent any more."""
-
-    def build(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        timeout: httpx.Timeout,
-    ) -> httpx.Request:
-        """A request, as it goes out but for the key."""
-
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        """Its answer, with the body unread: to be closed."""
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-
-
-# -- through transports ------------------------------------------------------------------
-
-
 class _Pool(Generic[_T]):
-    """A transport, the requests that are on their way through it, and when the last one ended."""
+    """A transport, the requests that are on their way through it, and when the last one ended.
+
+    Attributes:
+        lost: Connections that it may have lost: httpcore keeps the place of one whose request was
+            cancelled at the wrong moment, for ever. So there is room for fewer from then on, and
+            a pool that may have lost half of them is closed as soon as all have left it.
+    """
 
     def __init__(self, transport: _T) -> None:
         self.transport = transport
         self.requests = 0
         self.left_at = 0.0
+        self.lost = 0
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether no further request is to go through it."""
+        return 2 * self.lost >= ROOM
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a request finds a connection at once."""
+        return not self.is_spoilt and self.requests < ROOM - self.lost
+
+    def note(self, error: BaseException) -> None:
+        """A request ended with this."""
+        if isinstance(error, httpx.PoolTimeout):
+            self.lost = ROOM  # it had room, and none of its connections was free
+        elif not isinstance(error, Exception):
+            self.lost += 1
 
 
 class _Pools(Generic[_T]):
@@ -143,12 +102,15 @@ class _Pools(Generic[_T]):
             unneeded = self._unneeded()
             if unneeded is not None:
                 self._pools.remove(unneeded)
-            free = (pool for pool in self._pools if pool.requests < ROOM)
+            free = (pool for pool in self._pools if pool.has_room)
             pool = next(free, None) or self._one_more()
             pool.requests += 1  # here and now: whoever comes next must see it
             return pool, unneeded
 
     def _unneeded(self) -> _Pool[_T] | None:
+        for pool in self._pools:
+            if pool.is_spoilt and not pool.requests:
+                return pool
         *_, last = self._pools
         if last is self._pools[0] or last.requests:
             return None
@@ -156,12 +118,14 @@ class _Pools(Generic[_T]):
 
     def _one_more(self) -> _Pool[_T]:
         if len(self._pools) >= MOST:
-            return min(self._pools, key=lambda pool: pool.requests)
+            return min(self._pools, key=lambda pool: (pool.is_spoilt, pool.requests))
         self._pools.append(_Pool(self._new()))
         return self._pools[-1]
 
-    def _leave(self, pool: _Pool[_T]) -> None:
+    def _leave(self, pool: _Pool[_T], error: BaseException | None = None) -> None:
         with self._lock:
+            if error is not None:
+                pool.note(error)
             pool.requests -= 1
             pool.left_at = self._clock()
 
@@ -175,7 +139,7 @@ class Pools(_Pools[httpx.HTTPTransport]):
     """The connections of sync clients."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(partial(httpx.HTTPTransport, verify=_tls(), limits=_LIMITS), clock)
+        super().__init__(partial(httpx.HTTPTransport, verify=tls(), limits=_LIMITS), clock)
 
     def send(self, request: httpx.Request) -> httpx.Response:
         """See `Connections.send`."""
@@ -184,11 +148,10 @@ class Pools(_Pools[httpx.HTTPTransport]):
             if unneeded is not None:
                 _close(unneeded.transport)
             response = pool.transport.handle_request(request)
-        except BaseException:
-            self._leave(pool)
+        except BaseException as error:
+            self._leave(pool, error)
             raise
-        stream = cast("httpx.SyncByteStream", response.stream)
-        response.stream = _Body(stream, partial(self._leave, pool))
+        response.stream = Body(response, partial(self._leave, pool))
         return response
 
     def close(self) -> None:
@@ -201,7 +164,7 @@ class AsyncPools(_Pools[httpx.AsyncHTTPTransport]):
     """The connections of async clients on one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(partial(httpx.AsyncHTTPTransport, verify=_tls(), limits=_LIMITS), clock)
+        super().__init__(partial(httpx.AsyncHTTPTransport, verify=tls(), limits=_LIMITS), clock)
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """See `AsyncConnections.send`."""
@@ -210,11 +173,10 @@ class AsyncPools(_Pools[httpx.AsyncHTTPTransport]):
             if unneeded is not None:
                 await _aclose(unneeded.transport)
             response = await pool.transport.handle_async_request(request)
-        except BaseException:
-            self._leave(pool)
+        except BaseException as error:
+            self._leave(pool, error)
             raise
-        stream = cast("httpx.AsyncByteStream", response.stream)
-        response.stream = _AsyncBody(stream, partial(self._leave, pool))
+        response.stream = AsyncBody(response, partial(self._leave, pool))
         return response
 
     async def aclose(self) -> None:
@@ -239,29 +201,50 @@ async def _aclose(transport: httpx.AsyncHTTPTransport) -> None:
         logger.debug("Stewrd: closing idle connections failed (%s)", type(error).__name__)
 
 
-class _Body(httpx.SyncByteStream):
+class Body(httpx.SyncByteStream):
     """A response's body; closing it tells that the request has left its pool."""
 
-    def __init__(self, stream: httpx.SyncByteStream, leave: Callable[[], None]) -> None:
-        self._stream = stream
+    def __init__(
+        self, response: httpx.Response, leave: Callable[[BaseException | None], None]
+    ) -> None:
+        self._stream = cast("httpx.SyncByteStream", response.stream)
+        self._bytes: Iterator[bytes] | None = None
+        self._process = os.getpid()
+        self._connection = response.extensions.get("network_stream")
         self._leave = leave
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._stream)
+        self._bytes = iter(self._stream)
+        return self._bytes
 
     def close(self) -> None:
         """Called once, by the response."""
+        if os.getpid() != self._process:
+            # It is the parent's still, and a thread that the child does not have may hold its
+            # locks. Kept, as what becomes garbage is closed.
+            _of_the_parent.append(self)
+            return
         try:
+            _refuse_surplus(self._stream, self._connection)
             self._stream.close()
-        finally:
-            self._leave()
+        except BaseException as error:
+            self._leave(error)
+            raise
+        self._leave(None)
 
 
-class _AsyncBody(httpx.AsyncByteStream):
-    """`_Body` on the event loop."""
+_of_the_parent: list[Body] = []
+"""Answers that were being read as this process was forked."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, leave: Callable[[], None]) -> None:
-        self._stream = stream
+
+class AsyncBody(httpx.AsyncByteStream):
+    """`Body` on the event loop."""
+
+    def __init__(
+        self, response: httpx.Response, leave: Callable[[BaseException | None], None]
+    ) -> None:
+        self._stream = cast("httpx.AsyncByteStream", response.stream)
+        self._connection = response.extensions.get("network_stream")
         self._leave = leave
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -270,184 +253,51 @@ class _AsyncBody(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         """Called once, by the response."""
         try:
+            _refuse_surplus(self._stream, self._connection)
             await self._stream.aclose()
-        finally:
-            self._leave()
+        except BaseException as error:
+            self._leave(error)
+            raise
+        self._leave(None)
 
 
-# -- through a client --------------------------------------------------------------------
+def _refuse_surplus(stream: object, connection: Any) -> None:
+    """Have a connection closed that holds more than the answer that was read from it.
+
+    It would be taken for the answer to the next request, which may be another user's: httpcore
+    looks at what has come since, and not at what came in one piece with the answer's end.
+    """
+    state: Any = getattr(stream, "_stream", stream)  # a client binds it to the response
+    for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        state = getattr(state, name, None)
+    if state is None:
+        return  # not of HTTP/1.1
+    more, _ended = state.trailing_data
+    if more or _is_unread(connection):
+        state.send_failed()  # what failed is not used again
 
 
-class ThroughClient:
-    """Sends by an ``httpx.Client``: the user's own, or one for the environment's proxies."""
-
-    def __init__(self, http: httpx.Client) -> None:
-        self._http = http
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be sent by it any more."""
-        return self._http.is_closed
-
-    def build(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        timeout: httpx.Timeout,
-    ) -> httpx.Request:
-        """See `Connections.build`; the client adds what it adds to all."""
-        return self._http.build_request(
-            method, url, headers=headers, content=content, timeout=timeout
-        )
-
-    def send(self, request: httpx.Request) -> httpx.Response:
-        """See `Connections.send`."""
-        # Without the client's own credentials, which would take the place of ours.
-        return self._http.send(request, auth=None, stream=True, follow_redirects=False)
-
-    def close(self) -> None:
-        """See `Connections.close`."""
-        self._http.close()
-
-
-class ThroughAsyncClient:
-    """`ThroughClient` for an ``httpx.AsyncClient``."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be sent by it any more."""
-        return self._http.is_closed
-
-    def build(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        timeout: httpx.Timeout,
-    ) -> httpx.Request:
-        """See `AsyncConnections.build`; the client adds what it adds to all."""
-        return self._http.build_request(
-            method, url, headers=headers, content=content, timeout=timeout
-        )
-
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        """See `AsyncConnections.send`."""
-        return await self._http.send(request, auth=None, stream=True, follow_redirects=False)
-
-    async def aclose(self) -> None:
-        """See `AsyncConnections.aclose`."""
-        await self._http.aclose()
-
-
-# -- shared ------------------------------------------------------------------------------
-
-
-class SharedConnections:
-    """The connections of this process's sync clients, open while somebody holds them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders: WeakSet[object] = WeakSet()
-        self._open: Connections | None = None
-
-    def lease(self, holder: object) -> Connections:
-        """The connections, which ``holder`` holds from now on."""
-        with self._lock:
-            self._holders.add(holder)
-            if self._open is None:
-                self._open = ThroughClient(_client(httpx.Client)) if _proxied() else Pools()
-            return self._open
-
-    def release(self, holder: object) -> None:
-        """Give them back; the last one closes them."""
-        with self._lock:
-            held = holder in self._holders
-            self._holders.discard(holder)
-            if not held or self._holders or self._open is None:
-                return
-            open_, self._open = self._open, None
-        open_.close()
-
-
-class SharedAsyncConnections:
-    """The connections of each event loop's clients, open while somebody holds them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: WeakKeyDictionary[asyncio.AbstractEventLoop, _Held] = WeakKeyDictionary()
-
-    def lease(self, holder: object) -> AsyncConnections:
-        """The connections of the running loop, which ``holder`` holds from now on."""
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            held = self._held.get(loop)
-            if held is None:
-                self._forget_closed_loops()
-                held = self._held[loop] = _Held()
-            held.holders.add(holder)
-            return held.open
-
-    async def release(self, holder: object) -> None:
-        """Give them back, on every loop; the running loop's are closed by the last one."""
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            for other in list(self._held.values()):
-                other.holders.discard(holder)
-            held = self._held.get(loop)
-            if held is None or held.holders:
-                return
-            del self._held[loop]
-        await held.open.aclose()
-
-    def _forget_closed_loops(self) -> None:
-        # An open connection refers to its loop, so the weak keys alone would keep it.
-        for loop in [loop for loop in self._held if loop.is_closed()]:
-            del self._held[loop]
-
-
-class _Held:
-    def __init__(self) -> None:
-        self.open: AsyncConnections = (
-            ThroughAsyncClient(_client(httpx.AsyncClient)) if _proxied() else AsyncPools()
-        )
-        self.holders: WeakSet[object] = WeakSet()
-
-
-def _proxied() -> bool:
-    """Whether the environment names a proxy that something of ours may go through."""
-    proxies = getproxies()
-    return any(proxies.get(scheme) for scheme in ("https", "all"))
-
-
-_Http = TypeVar("_Http", httpx.Client, httpx.AsyncClient)
-
-
-def _client(kind: type[_Http]) -> _Http:
-    """A client with the proxies of the environment."""
-    common: dict[str, Any] = {"verify": _tls(), "cookies": _no_cookies(), "mounts": _DIRECT}
-    limits = httpx.Limits(
-        max_connections=ROOM * MOST, max_keepalive_connections=100, keepalive_expiry=IDLE
-    )
+def _is_unread(connection: Any) -> bool:
+    """Whether a TLS connection of an event loop has more to read, or its end, already here."""
+    session = None if connection is None else connection.get_extra_info("ssl_object")
+    if not isinstance(session, ssl.SSLObject):  # a thread's own reads from the socket itself
+        return False
     try:
-        return kind(limits=limits, **common)
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
-        name = type(error).__name__
-    # Outside, as httpx's error may show the proxy's address, and that its password.
-    raise ConfigurationError(
-        f"httpx can't use the proxy settings of the environment ({name}).",
-        advice="Check HTTPS_PROXY, ALL_PROXY and NO_PROXY (no brackets and no /bits there); for a "
-        'SOCKS proxy, pip install "httpx[socks]".',
-    )
+        session.read(1)
+    except ssl.SSLWantReadError:
+        return False
+    except ssl.SSLError:
+        return True
+    return True
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
+    """The TLS context of all connections, made once.
+
+    Raises:
+        ConfigurationError: The environment names certificates that are not there.
+    """
     try:
         return httpx.create_ssl_context()
     except OSError as error:  # an ssl.SSLError is one, too; neither names the file
@@ -457,34 +307,3 @@ def _tls() -> ssl.SSLContext:
         advice="Check SSL_CERT_FILE and SSL_CERT_DIR: a file of certificates in PEM, or a folder "
         "of them that `openssl rehash` has prepared.",
     )
-
-
-def _no_cookies() -> CookieJar:
-    # The client is shared, so a cookie of one project's answer would go out with another's key.
-    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
-
-
-class _Process:
-    sync = SharedConnections()
-    asynchronous = SharedAsyncConnections()
-
-
-def shared() -> SharedConnections:
-    """What this process's sync clients share."""
-    return _Process.sync
-
-
-def shared_async() -> SharedAsyncConnections:
-    """What this process's async clients share."""
-    return _Process.asynchronous
-
-
-def _start_anew() -> None:
-    # The parent's connections must not be used by a forked child, nor be closed: they are still
-    # the parent's. Its locks may be held by a thread that the child does not have.
-    _Process.sync = SharedConnections()
-    _Process.asynchronous = SharedAsyncConnections()
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_start_anew)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,8 +21,8 @@ from ..errors import (
     UnknownOutcomeError,
 )
 from .calls import Exchange
+from .connections import AsyncConnections, Connections
 from .credentials import ApiKey
-from .pools import AsyncConnections, Connections
 from .requests import HttpRequest, Kind
 from .responses import BARE, Answer, clean
 from .settings import Settings
@@ -171,14 +172,20 @@ def _hurried(response: httpx.Response) -> Generator[bool, None, None]:
     """Let whoever reads from a response's connection wait no longer than `REST`.
 
     The time-outs of a request stand fast once it was sent. So the connection's way to read is
-    changed as long as this goes on; not on HTTP/2, where others read from it at the same time.
+    changed as long as this goes on; not on HTTP/2, where others read from it at the same time, nor
+    for a packed body, or one that a hook has read: httpx gives the connection back by itself at
+    their end, and whoever gets it next would wait no longer either.
     """
     stream = response.extensions.get("network_stream")
-    if stream is None or response.http_version != "HTTP/1.1":
+    given_back = response.is_closed or _PACKED in response.headers
+    if stream is None or given_back or response.http_version != "HTTP/1.1":
         yield False
         return
-    read = stream.read
-    stream.read = lambda max_bytes, **_: read(max_bytes, timeout=REST)
+    read, until = stream.read, time.monotonic() + REST
+    # In all, as an end that drips in byte by byte would be waited for without end.
+    stream.read = lambda max_bytes, **_: read(
+        max_bytes, timeout=max(until - time.monotonic(), 1e-3)
+    )
     try:
         yield True
     finally:

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
+from ..api.connections import shared
 from ..api.credentials import ApiKey
-from ..api.pools import shared
 from ..api.responses import BARE
 from ..api.settings import user_agent
 from ..api.transport import TRANSPORT_ERRORS, KeyAuth

@@ -35,7 +35,8 @@ NO_TOOLS = "sessions of this project take no tools"
 BEGINS_ANEW = (
     "a list without an earlier message came under the name of a conversation that has some, so it "
     "is answered as if it were the first. To go on with a conversation, pass its whole list each "
-    "time; to begin another, give it a name of its own. This is told once in half an hour, of "
+    "time; to begin another, give it a name of its own (and to ask the first question once more "
+    "is no mistake). This is told once in half an hour, of "
     "whichever conversation"
 )
 HOLD = 130.0
@@ -231,7 +232,9 @@ class _Turn:
         if not shown and named and not always and notes.was_opened(self.roads.note, now):
             # A title writer or a summariser under the same name, or a new start: it tells when
             # it comes back, and until then it shall not take a slot.
-            if self.roads.note.get("answers"):  # none after a conversation was cleared
+            # None after a conversation was cleared; and what has other instructions is beside it.
+            ours = self.history.instructions_digest
+            if any(ours == others for others, _ in self.roads.note.get("answers", ())):
                 yield Warn("anew", BEGINS_ANEW)
             reason = "a further conversation of this name gets its session when it comes back"
             return (yield from self.roads.stateless(reason, remember=True))

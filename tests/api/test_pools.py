@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from stewrd_integrations.api import AsyncStewrdClient, StewrdClient, pools
-from stewrd_integrations.api.pools import (
-    AsyncPools,
-    Pools,
+from stewrd_integrations.api.connections import (
     SharedAsyncConnections,
     SharedConnections,
     shared,
     shared_async,
 )
+from stewrd_integrations.api.pools import AsyncPools, Pools
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import ConfigurationError, NeverSentError
 from stewrd_integrations.types import Done
@@ -136,7 +136,7 @@ def test_a_fork_begins_anew(raw_server: RawServer) -> None:
     program = f"""
 import os
 from stewrd_integrations.api import StewrdClient
-from stewrd_integrations.api.pools import shared, shared_async
+from stewrd_integrations.api.connections import shared, shared_async
 client = StewrdClient(api_key="k", base_url={raw_server.url!r})
 client.run_agent("parent")
 before = shared(), shared_async()
@@ -344,8 +344,93 @@ def test_certificates_that_cannot_be_read_are_named(
     empty.touch()
     for file in (tmp_path / "none.pem", empty):
         monkeypatch.setenv("SSL_CERT_FILE", str(file))
-        pools._tls.cache_clear()
+        pools.tls.cache_clear()
         with pytest.raises(ConfigurationError, match="certificates") as caught:
             Pools()
         assert "SSL_CERT_FILE" in str(caught.value)
-    pools._tls.cache_clear()
+    pools.tls.cache_clear()
+
+
+async def test_a_pool_whose_requests_were_cancelled_is_given_up(
+    raw_server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # httpcore keeps the place of a connection for ever, if its request is cancelled just as it
+    # was made, or just as it is given back: sixteen such, and nobody gets an answer any more.
+    raw_server.script(answer(200, REPLY))
+    connections = AsyncPools()
+    (first,) = connections._pools
+
+    async def cancelled(_request: httpx.Request) -> httpx.Response:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(first.transport, "handle_async_request", cancelled)
+        for lost in range(pools.ROOM // 2):
+            assert (first.lost, first.has_room) == (lost, True)
+            with pytest.raises(asyncio.CancelledError):
+                await connections.send(request_of(raw_server, connections))
+    assert not first.has_room
+    await (await connections.send(request_of(raw_server, connections))).aclose()
+    assert first not in connections._pools
+    await connections.aclose()
+
+
+async def test_a_cancelled_request_leaves_room_for_fewer(raw_server: RawServer) -> None:
+    raw_server.script([HANG])
+    connections = AsyncPools()
+    tasks = []
+    for count in (1, pools.ROOM):
+        tasks = [
+            asyncio.ensure_future(connections.send(request_of(raw_server, connections)))
+            for _ in range(count)
+        ]
+        await asyncio.sleep(0)
+        if count == 1:
+            tasks[0].cancel()
+            await asyncio.wait(tasks)
+    assert [pool.requests for pool in connections._pools] == [pools.ROOM - 1, 1]
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert [pool.requests for pool in connections._pools] == [0, 0]
+    await connections.aclose()
+
+
+def test_a_pool_that_has_no_connection_left_is_given_up(
+    raw_server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw_server.script(answer(200, REPLY))
+    connections = Pools()
+    first = connections._pools[0]
+
+    def refuse(_request: httpx.Request) -> httpx.Response:
+        raise httpx.PoolTimeout("")
+
+    monkeypatch.setattr(first.transport, "handle_request", refuse)
+    with pytest.raises(httpx.PoolTimeout):
+        connections.send(request_of(raw_server, connections))
+    connections.send(request_of(raw_server, connections)).close()
+    assert first not in connections._pools
+    connections.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_leaves_the_answers_of_its_parent_alone(raw_server: RawServer) -> None:
+    raw_server.script([answer(200, REPLY)[0][:-1], HANG])
+    connections = Pools()
+    response = connections.send(request_of(raw_server, connections))
+    chunks = iter(cast("httpx.SyncByteStream", response.stream))
+    next(chunks)
+    (pool,) = connections._pools
+    with connections._lock, pool.transport._pool._optional_thread_lock:  # as another thread may
+        child = os.fork()
+        if child == 0:
+            signal.alarm(5)
+            response.close()
+            del response, chunks
+            gc.collect()
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    response.close()
+    assert pool.requests == 0
+    connections.close()

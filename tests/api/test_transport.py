@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -11,10 +12,11 @@ import httpx
 import pytest
 
 from stewrd_integrations.api import AsyncStewrdClient, StewrdClient
+from stewrd_integrations.api.connections import shared
 from stewrd_integrations.api.transport import REST
 from stewrd_integrations.types import Done, Event
 
-from .conftest import KEY
+from .conftest import KEY, Way
 from .wire import CUT, HANG, REPLY, Action, RawServer, answer, event
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -86,6 +88,60 @@ def test_the_time_outs_of_the_next_request_are_its_own(
     raw_server.script([HEAD + TOLD + END], [3 * REST, HEAD + TOLD + END])
     assert are_whole(streams(raw_server.url, 2))
     assert raw_server.connections == 1
+
+
+@both
+def test_an_end_that_drips_in_is_not_waited_for(raw_server: RawServer, streams: Streams) -> None:
+    drip: list[Action] = [b"0;"]
+    for _ in range(20):
+        drip += [b"x", REST / 2]
+    raw_server.script([HEAD + TOLD, *drip, b"\r\n\r\n"])
+    began = time.monotonic()
+    assert are_whole(streams(raw_server.url, 1))
+    assert time.monotonic() - began < 8 * REST
+
+
+@both
+def test_a_packed_stream_does_not_hurry_the_next(raw_server: RawServer, streams: Streams) -> None:
+    # At its end httpx gives the connection back, and another thread or task may have it by then.
+    told = chunk(gzip.compress(event("token", {"text": "Hello."}) + event("done", REPLY)))
+    packed = HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+    raw_server.script([packed + told + END])
+    assert are_whole(streams(raw_server.url, 2))
+    assert raw_server.connections == 2
+
+
+OTHERS = b"".join(answer(200, {**REPLY, "message": "Another's secret."}))
+
+
+@both
+def test_what_came_behind_a_stream_answers_nobody_else(
+    raw_server: RawServer, streams: Streams
+) -> None:
+    raw_server.script([HEAD + TOLD + END + OTHERS], [HEAD + TOLD + END])
+    heard = streams(raw_server.url, 2)
+    assert are_whole(heard)
+    assert "Another's" not in repr(heard)
+    assert raw_server.connections == 2
+
+
+def test_what_came_behind_an_answer_answers_nobody_else(raw_server: RawServer, way: Way) -> None:
+    # As of a server that counts characters where Content-Length counts bytes.
+    raw_server.script([b"".join(answer(200, REPLY)) + OTHERS], answer(200, REPLY))
+    shared().lease(raw_server)  # so that the connections outlive the client
+    try:
+        assert [way.go(raw_server.url).message for _ in range(2)] == ["Hello."] * 2
+        assert raw_server.connections == 2
+    finally:
+        shared().release(raw_server)
+
+
+def test_nor_does_it_where_the_user_sends(raw_server: RawServer) -> None:
+    raw_server.script([b"".join(answer(200, REPLY)) + OTHERS], answer(200, REPLY))
+    with httpx.Client() as http:
+        client = StewrdClient(api_key=KEY, base_url=raw_server.url, http_client=http)
+        assert [client.run_agent("hi").message for _ in range(2)] == ["Hello."] * 2
+    assert raw_server.connections == 2
 
 
 def test_a_transport_without_connections_is_read_to_the_done_event() -> None:

@@ -149,9 +149,9 @@ IDS = [
     ),
     Mutant(
         "redirects are followed",
-        "api/pools.py",
-        "return self._http.send(request, auth=None, stream=True, follow_redirects=False)",
-        "return self._http.send(request, auth=None, stream=True, follow_redirects=True)",
+        "api/connections.py",
+        "response = self._http.send(request, auth=None, stream=True, follow_redirects=False)",
+        "response = self._http.send(request, auth=None, stream=True, follow_redirects=True)",
     ),
 ]
 

@@ -6,7 +6,8 @@ from . import Mutant
 
 REQUESTS, RESPONSES = "api/requests.py", "api/responses.py"
 CALLS, EVENTS = "api/calls.py", "api/events.py"
-SYNC, ASYNC, POOLS = "api/client.py", "api/async_client.py", "api/pools.py"
+SYNC, ASYNC = "api/client.py", "api/async_client.py"
+CONNECTIONS = "api/connections.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -103,7 +104,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "the first model that is closed closes the connections of all",
-        POOLS,
+        CONNECTIONS,
         "            if not held or self._holders or self._open is None:\n",
         "            if not held or self._open is None:\n",
         "tests/api/test_pools.py",

@@ -169,3 +169,14 @@ def test_a_name_without_its_list_is_warned_of(
     assert "under the name" not in caplog.text, "it is said once"
     Talk(model, "bob").say("I am Bob.")
     assert "under the name" not in caplog.text
+
+
+def test_a_call_beside_the_conversation_is_not_warned_of(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = stage.model()
+    Talk(model, "ada").say("My name is Ada.")
+    Talk(model, "ada", system="Write a title.").say("My name is Ada.")
+    assert "under the name" not in caplog.text
+    Talk(model, "ada").say("What is my name?")
+    assert "under the name" in caplog.text
