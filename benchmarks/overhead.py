@@ -65,14 +65,16 @@ def arguments() -> argparse.Namespace:
 def about(asked: argparse.Namespace, rounds: int) -> str:
     """Where, when and how it was measured."""
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    command = shlex.join(["python", "benchmarks/overhead.py", *sys.argv[1:]])
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = shlex.join(["python", "benchmarks/overhead.py", *words])
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     busy = " **The machine was busy: only the CPU columns count.**" if load > cores else ""
     return (
         f"Measured on {time.strftime('%Y-%m-%d')} with "
-        f"`{command}`, {rounds} rounds, on {cores} shared cores "
-        f"({platform.machine()}, {platform.system()}), {platform.python_implementation()} "
-        f"{platform.python_version()}; {packages}. Load at the end: {load:.1f}.{busy}"
+        f"`{command}`, {rounds} rounds (a third of them for crowds and lengths), on {cores} "
+        f"shared cores ({platform.machine()}, {platform.system()}), "
+        f"{platform.python_implementation()} {platform.python_version()}; {packages}. "
+        f"Load at the end: {load:.1f}.{busy}"
         + ("" if asked.only == list(SECTIONS) else f" Only {', '.join(asked.only)}.")
     )
 

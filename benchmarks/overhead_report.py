@@ -64,7 +64,7 @@ def _of_turns(title: str, table: Table) -> list[Target]:
 def _of_crowds(title: str, table: Table) -> list[Target]:
     if not title.endswith("event loop"):
         return []
-    return [Target(f"{title}: times raw httpx's", table[STEWRD]["of raw"], 0.85, least=True)]
+    return [Target(f"{title}: times raw httpx's", table[STEWRD]["rate of raw"], 0.85, least=True)]
 
 
 def _of_lengths(_: str, table: Table) -> list[Target]:
@@ -124,9 +124,8 @@ def markdown(tables: Tables) -> str:
     parts = []
     for title, table in tables.items():
         head = TITLES.get(title, f"`{title.split(',')[0]}`,{title.partition(',')[2]}")
-        head = (
-            head if title in TITLES or "at once" not in title else title.replace("at", "talks at")
-        )
+        if "at once" in title:
+            head = title.replace("at once", "conversations at once")
         parts += [f"### {head}", _rows(table)]
         if title == "invoke":
             parts.append(f"![Times the floor, by peer]({TURNS_PLOT})")

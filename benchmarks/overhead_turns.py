@@ -191,35 +191,43 @@ async def astreamed(_name: str, peer: Peer, count: int, turns: int) -> Found:
     return found
 
 
-def crowd(_name: str, peer: Peer, count: int, turns: int) -> Found:
+def crowd(_name: str, peer: Peer, count: int, again: int) -> Found:
     """So many conversations at once, each in a thread; turns a second."""
-    talks = [talk(peer, 2) for _ in range(count)]
+    cpu = wall = 0.0
+    for _ in range(again):
+        talks = [talk(peer, 2) for _ in range(count)]
 
-    def go(messages: list[Any], who: dict[str, Any]) -> None:
-        for _ in range(turns):
-            messages += [peer.say(messages, who), peer.question()]
+        def go(messages: list[Any], who: dict[str, Any]) -> None:
+            for _ in range(CROWD_TURNS):
+                messages += [peer.say(messages, who), peer.question()]
 
-    found = Found()
-    with ThreadPoolExecutor(count) as pool:
-        clock = Clock()
-        for future in [pool.submit(go, *one) for one in talks]:
-            future.result()
-        done = count * turns
-        found.add(cpu=clock.cpu() / done, rate=done / clock.wall() * 1e3)
-    return found
+        with ThreadPoolExecutor(count) as pool:
+            clock = Clock()
+            for future in [pool.submit(go, *one) for one in talks]:
+                future.result()
+            cpu, wall = cpu + clock.cpu(), wall + clock.wall()
+    return _of_a_crowd(count * again, cpu, wall)
 
 
-async def acrowd(_name: str, peer: Peer, count: int, turns: int) -> Found:
+async def acrowd(_name: str, peer: Peer, count: int, again: int) -> Found:
     """`crowd` on one event loop."""
-    talks = [await atalk(peer, 2) for _ in range(count)]
+    cpu = wall = 0.0
+    for _ in range(again):
+        talks = [await atalk(peer, 2) for _ in range(count)]
 
-    async def go(messages: list[Any], who: dict[str, Any]) -> None:
-        for _ in range(turns):
-            messages += [await peer.asay(messages, who), peer.question()]
+        async def go(messages: list[Any], who: dict[str, Any]) -> None:
+            for _ in range(CROWD_TURNS):
+                messages += [await peer.asay(messages, who), peer.question()]
 
-    found, clock, done = Found(), Clock(), count * turns
-    await asyncio.gather(*(go(*one) for one in talks))
-    found.add(cpu=clock.cpu() / done, rate=done / clock.wall() * 1e3)
+        clock = Clock()
+        await asyncio.gather(*(go(*one) for one in talks))
+        cpu, wall = cpu + clock.cpu(), wall + clock.wall()
+    return _of_a_crowd(count * again, cpu, wall)
+
+
+def _of_a_crowd(conversations: int, cpu: float, wall: float) -> Found:
+    found, done = Found(), conversations * CROWD_TURNS
+    found.add(cpu=cpu / done, rate=done / wall * 1e3)
     return found
 
 
@@ -340,26 +348,33 @@ def streams(place: Place) -> dict[str, Table]:
     return tables
 
 
+CROWD_TURNS = 5
+"""Further turns of each conversation of a crowd, whatever its size."""
+
+RATES = {f"rate {title}": other for title, other in VERSUS.items()}
+"""Like `VERSUS`; of these figures, more is better."""
+
+
 def crowds(place: Place) -> dict[str, Table]:
     """Turns a second of 1, 50 and 200 conversations at once."""
     tables, sizes = {}, (1, 20) if place.quick else (1, 50, 200)
     rounds = max(2, place.rounds // 3)
     for size in sizes:
-        each = max(2, place.turns * 4 // size)
+        again = max(1, place.turns // size)  # small crowds gather several times
 
-        async def measure(size: int = size, each: int = each) -> Rounds:
+        async def measure(size: int = size, again: int = again) -> Rounds:
             peers = only(place.makers(22), "async")
-            return await Rounds().arun(peers, rounds, partial(acrowd, count=size, turns=each))
+            return await Rounds().arun(peers, rounds, partial(acrowd, count=size, again=again))
 
         threads = Rounds().run(
             place.makers(22),
             rounds,
-            partial(crowd, count=size, turns=each),
+            partial(crowd, count=size, again=again),
         )
         tables[f"{size} at once, event loop"] = place.loop.run_until_complete(measure()).table(
-            VERSUS, "rate"
+            RATES, "rate"
         )
-        tables[f"{size} at once, threads"] = threads.table(VERSUS, "rate")
+        tables[f"{size} at once, threads"] = threads.table(RATES, "rate")
     return tables
 
 
