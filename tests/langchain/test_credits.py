@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -34,10 +34,12 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def model(emulator: Emulator) -> ChatStewrd:
-    return ChatStewrd(
+async def model(emulator: Emulator) -> AsyncIterator[ChatStewrd]:
+    model = ChatStewrd(
         api_key=emulator.api_key, base_url=emulator.url, capabilities=["chat", "data"]
     )
+    yield model
+    await model.aclose()
 
 
 async def test_credits_are_summed_over_a_run(emulator: Emulator, model: ChatStewrd) -> None:
