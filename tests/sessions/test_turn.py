@@ -85,17 +85,19 @@ def test_what_a_window_leaves_out_is_covered(stage: Stage) -> None:
 
 
 def test_a_recap_summarises_what_is_left_out(stage: Stage) -> None:
-    seen: list[int] = []
+    seen: list[list[str]] = []
 
     def recap(messages: Any) -> str:
-        seen.append(len(messages))
+        seen.append([message.text for message in messages])
         return "they counted"
 
     talk = Talk(stage.model(session_message_limit=6, replay_budget=300, recap=recap), "ada")
     for turn in range(7):
         talk.say(f"text {turn}")
     assert stage.runs[-1].conversation.summary == "they counted"
-    assert seen
+    said = [message.text for message in talk.messages]
+    assert all(one == said[: len(one)] for one in seen)
+    assert len(seen[-1]) == stage.runs[-1].conversation.omitted
 
 
 def test_what_is_never_cut_is_refused_before_anything_is_sent(stage: Stage) -> None:
