@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.request import getproxies
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -28,9 +28,7 @@ from .pools import IDLE, MOST, ROOM, AsyncBody, AsyncPools, Body, Pools, tls
 _DIRECT: dict[str, None] = {"http://": None}
 
 
-class Connections(Protocol):
-    """Who sends the requests of a sync client."""
-
+class _Builds(Protocol):
     @property
     def is_closed(self) -> bool:
         """Whether nothing can be sent any more."""
@@ -44,6 +42,10 @@ class Connections(Protocol):
         timeout: httpx.Timeout,
     ) -> httpx.Request:
         """A request, as it goes out but for the key."""
+
+
+class Connections(_Builds, Protocol):
+    """Who sends the requests of a sync client."""
 
     def send(self, request: httpx.Request) -> httpx.Response:
         """Its answer, with the body unread: to be closed."""
@@ -52,22 +54,8 @@ class Connections(Protocol):
         """Close all connections."""
 
 
-class AsyncConnections(Protocol):
+class AsyncConnections(_Builds, Protocol):
     """Who sends the requests of an async client."""
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be sent any more."""
-
-    def build(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        timeout: httpx.Timeout,
-    ) -> httpx.Request:
-        """A request, as it goes out but for the key."""
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Its answer, with the body unread: to be closed."""
@@ -79,10 +67,11 @@ class AsyncConnections(Protocol):
 # -- through a client --------------------------------------------------------------------
 
 
-class ThroughClient:
-    """Sends by an ``httpx.Client``: the user's own, or one for the environment's proxies."""
+_Http = TypeVar("_Http", bound="httpx.Client | httpx.AsyncClient")
 
-    def __init__(self, http: httpx.Client) -> None:
+
+class _Through(Generic[_Http]):
+    def __init__(self, http: _Http) -> None:
         self._http = http
 
     @property
@@ -98,10 +87,14 @@ class ThroughClient:
         content: bytes | None,
         timeout: httpx.Timeout,
     ) -> httpx.Request:
-        """See `Connections.build`; the client adds what it adds to all."""
+        """A request, as it goes out but for the key; the client adds what it adds to all."""
         return self._http.build_request(
             method, url, headers=headers, content=content, timeout=timeout
         )
+
+
+class ThroughClient(_Through[httpx.Client]):
+    """Sends by an ``httpx.Client``: the user's own, or one for the environment's proxies."""
 
     def send(self, request: httpx.Request) -> httpx.Response:
         """See `Connections.send`."""
@@ -115,29 +108,8 @@ class ThroughClient:
         self._http.close()
 
 
-class ThroughAsyncClient:
+class ThroughAsyncClient(_Through[httpx.AsyncClient]):
     """`ThroughClient` for an ``httpx.AsyncClient``."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be sent by it any more."""
-        return self._http.is_closed
-
-    def build(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        timeout: httpx.Timeout,
-    ) -> httpx.Request:
-        """See `AsyncConnections.build`; the client adds what it adds to all."""
-        return self._http.build_request(
-            method, url, headers=headers, content=content, timeout=timeout
-        )
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """See `AsyncConnections.send`."""
@@ -232,9 +204,6 @@ def _proxied() -> bool:
     """Whether the environment names a proxy that something of ours may go through."""
     proxies = getproxies()
     return any(proxies.get(scheme) for scheme in ("https", "all"))
-
-
-_Http = TypeVar("_Http", httpx.Client, httpx.AsyncClient)
 
 
 def _client(kind: type[_Http]) -> _Http:

@@ -6,10 +6,12 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import cast
 from urllib.parse import parse_qsl, urlencode
 
 from ..errors import StewrdError
 from ..stores import Store, open_store
+from ..stores.base import Inspected
 from ..stores.memory import MemoryStore
 from .findings import Finding
 
@@ -50,7 +52,7 @@ def _file(store: Store, path: Path, project: str | None) -> Finding:
         told = f"{path} is not there, and can't be made: no such folder, or no right to write"
         return Finding("store", "problem", told, "Make the folder, or name another file.")
     began = time.monotonic()
-    held = store.inventory()  # type: ignore[attr-defined]  # both stores with a path or a server have it
+    held = cast(Inspected, store).inventory()  # one with a path is of ours
     took = time.monotonic() - began
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
         advice = "Let this user write to it and to its folder."

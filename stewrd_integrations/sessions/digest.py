@@ -78,18 +78,16 @@ class Digester:
 
     def answer(self, text: str, tool_calls: Sequence[ToolCall] = ()) -> str:
         """The digest of an assistant's message of these words and calls."""
-        if tool_calls:
-            return self.message(Message("assistant", text, tool_calls=tuple(tool_calls)))
-        return "a" + self._digest(f"assistant:0::{normalise(text)}".encode(*_ANY_TEXT))
+        return self.message(Message("assistant", text, tool_calls=tuple(tool_calls)))
 
     def roll(self, before: str, digest: str) -> str:
         """The rolling digest of a prefix and one message more."""
-        return self._digest(f"{before}+{digest}".encode())
+        return self.rolling((digest,), before)[-1]
 
     def rolling(self, digests: Iterable[str], before: str = EMPTY) -> list[str]:
         """The rolling digests of every prefix: entry *n* is that of the first *n* messages."""
         rolled, fresh = [before], self._keyed.copy
-        for digest in digests:  # as `roll` does; histories have thousands
+        for digest in digests:  # in one loop, as histories have thousands
             hasher = fresh()
             hasher.update(f"{before}+{digest}".encode())
             before = hasher.hexdigest()

@@ -75,7 +75,9 @@ def _is_count(value: object) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value < LATEST  # type: ignore[operator]  # a number
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 <= value < LATEST
 
 
 def _are_texts(value: object) -> bool:

@@ -35,9 +35,8 @@ NO_TOOLS = "sessions of this project take no tools"
 BEGINS_ANEW = (
     "a list without an earlier message came under the name of a conversation that has some, so it "
     "is answered as if it were the first. To go on with a conversation, pass its whole list each "
-    "time; to begin another, give it a name of its own (and to ask the first question once more "
-    "is no mistake). This is told once in half an hour, of "
-    "whichever conversation"
+    "time; to begin another, give it a name of its own (and to ask the first question once more is "
+    "no mistake). This is told once in half an hour, of whichever conversation"
 )
 HOLD = 130.0
 """Seconds that a call holds its name at most: a stream that was left unread, or a worker that was

@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, TextIO, cast
 
 from ..errors import ConfigurationError, StewrdError
-from .base import Inventory, Kept, Store
+from .base import Inspected, Inventory, Kept, Store
 from .memory import MemoryStore
 from .opening import open_store
 
@@ -24,13 +24,6 @@ GHOST = "opening-"
 SHOWN = 12
 
 VOID = "this is a copy, or its server began anew; the next worker forgets them"
-
-
-class Inspected(Protocol):
-    """A store that can tell all that it holds."""
-
-    def inventory(self) -> Inventory:
-        """All that the store holds."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -219,3 +219,10 @@ class Inventory:
     notes: int
     transcripts: tuple[Kept, ...]
     void: int = 0
+
+
+class Inspected(Protocol):
+    """What a store may do beside `Store`: tell all that it holds. Ours do."""
+
+    def inventory(self) -> Inventory:
+        """All that the store holds."""

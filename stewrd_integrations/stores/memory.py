@@ -15,9 +15,9 @@ from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
 from .base import Inventory, Kept, popped
 from .packing import packed_note, unpacked_note
-from .pools import Pool
 from .settings import checked_ttl
 from .shelves import Shelves
+from .slots import Slots
 
 SWEEP_EVERY = 16
 """Writes between two sweeps: what has expired leaves without a background thread."""
@@ -50,7 +50,7 @@ class MemoryStore:
         self._transcripts: Table[list[str]] = OrderedDict()
         self._lock = threading.Lock()
         self._bindings = Shelves()
-        self._pools: dict[str, Pool] = {}
+        self._pools: dict[str, Slots] = {}
         self._notes: Table[bytes] = OrderedDict()
         self._writes = 0
         _STORES.add(self)
@@ -89,19 +89,19 @@ class MemoryStore:
     def occupy(self, pool: str, slot: str, limit: int, ttl: float) -> bool:
         """Refresh a slot, or take it if fewer than ``limit`` are alive."""
         with self._lock:
-            slots = self._pools.setdefault(pool, Pool())
+            slots = self._pools.setdefault(pool, Slots())
             return slots.occupy(slot, limit, self._clock(), ttl)
 
     def vacate(self, pool: str, slot: str) -> None:
         """Give a slot back."""
         with self._lock:
-            self._pools.get(pool, Pool()).pop(slot, None)
+            self._pools.get(pool, Slots()).pop(slot, None)
 
     def slots(self, pool: str) -> dict[str, float]:
         """The live slots of a pool, each with the seconds until it lapses."""
         with self._lock:
             now = self._clock()
-            return self._pools.get(pool, Pool()).left(now)
+            return self._pools.get(pool, Slots()).left(now)
 
     def note(self, key: str, change: Callable[[NoteState], NoteState] | None = None) -> NoteState:
         """Read a note, or change it and read the result."""

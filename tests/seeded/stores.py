@@ -20,7 +20,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "sessions that ended long ago keep their slots in memory",
-        "stores/pools.py",
+        "stores/slots.py",
         "self._earliest = min(self._earliest, now + ttl)",
         "pass",
         "tests/stores/test_memory.py",

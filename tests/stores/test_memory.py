@@ -19,8 +19,8 @@ from stewrd_integrations.sessions.binding import DAY, Binding, Run
 from stewrd_integrations.sessions.digest import Covered
 from stewrd_integrations.stores import MemoryStore, open_store
 from stewrd_integrations.stores.memory import SWEEP_EVERY, SWEPT
-from stewrd_integrations.stores.pools import Pool
 from stewrd_integrations.stores.shelves import RECENT
+from stewrd_integrations.stores.slots import Slots
 from tests.worlds import Clock
 
 
@@ -267,12 +267,12 @@ def test_to_refresh_a_slot_looks_at_no_other(store: MemoryStore, clock: Clock) -
     assert set(store.slots("p")) == {"s999", "s7", "another"}
 
 
-class LookedPool(Pool):
+class LookedPool(Slots):
     """A pool that counts how often somebody looks at all of it."""
 
     looks = 0
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Slots) -> None:
         super().__init__()
         self.update(pool)
         self._earliest = pool._earliest

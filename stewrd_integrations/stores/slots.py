@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-class Pool(dict[str, float]):
+class Slots(dict[str, float]):
     """Slots, each with the time until which it is held; some may have lapsed."""
 
     def __init__(self) -> None:
