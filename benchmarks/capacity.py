@@ -24,7 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stewrd_integrations.emulator import Emulator
-from stewrd_integrations.runtime import Options, Runtime
+from stewrd_integrations.options import Options
+from stewrd_integrations.runtime import Runtime
 from stewrd_integrations.stores import MemoryStore
 from stewrd_integrations.types import Message
 

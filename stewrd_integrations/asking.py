@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from typing_extensions import Self, TypedDict
 
 from .errors import ConfigurationError, InvalidInputError, StewrdError, StoreError
-from .runtime import Runtime, checked_who, metadata
+from .options import checked_who
+from .runtime import Runtime, metadata
 from .sessions.call import Call, Outcome
 from .types import CAPABILITIES, Event, File, Message, ToolEnd, ToolStart
 

@@ -120,28 +120,6 @@ def question_of(arguments: Mapping[str, Any]) -> Question:
     raise InvalidInputError(told)
 
 
-_WANTED = {
-    "api_key": "text, a SecretStr or a callable",
-    "capabilities": 'a list, as in capabilities=["chat"]',
-}
-
-
-def wrong_options(details: Sequence[Mapping[str, Any]]) -> str:
-    """Wrong options of a model, as its user is told of them: without what was passed.
-
-    Args:
-        details: As pydantic's `ValidationError.errors` gives them.
-    """
-    found: dict[str, dict[str, None]] = {}
-    for detail in details:
-        name = str(detail["loc"][0]) if detail["loc"] else "options"
-        found.setdefault(name, {})[detail["msg"]] = None
-    return " ".join(
-        f"{name} must be {_WANTED[name]}." if name in _WANTED else f"{name}: {' or '.join(told)}."
-        for name, told in found.items()
-    )
-
-
 def wrong_arguments(details: Sequence[Mapping[str, Any]]) -> str:
     """Wrong arguments, as the agent is told of them.
 

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from .drivers import Surroundings, adrive, drive
 from .errors import ConfigurationError, InvalidInputError
-from .runtime import Options, Runtime, checked_who
+from .options import Options, checked_who
+from .runtime import Runtime
 from .sessions import forgetting, notes
 from .sessions.call import Outcome
 from .sessions.digest import Digester

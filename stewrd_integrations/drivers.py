@@ -32,6 +32,7 @@ from .sessions.effects import (
     Now,
     Occupy,
     Open,
+    Pieces,
     Put,
     ReadNote,
     Send,
@@ -42,7 +43,6 @@ from .sessions.effects import (
     Vacate,
     Warn,
 )
-from .sessions.exchange import Pieces
 from .sessions.notes import FAILED
 from .stores import Store
 from .types import AgentRequest, Done, Event, Reply, Session
@@ -245,7 +245,7 @@ class _Hands:
             if isinstance(event, Done):
                 self._spending.told(event.reply)
                 return event
-            piece = pieces.shall_go_out(event)
+            piece = pieces.piece_of(event)
         return piece
 
     def _ask_store(self, effect: Effect) -> Any:
@@ -397,7 +397,7 @@ class _AsyncHands:
             if isinstance(event, Done):
                 self._spending.told(event.reply)
                 return event
-            piece = pieces.shall_go_out(event)
+            piece = pieces.piece_of(event)
         return piece
 
     async def _ask_store(self, effect: Effect) -> Any:

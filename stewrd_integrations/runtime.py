@@ -7,22 +7,19 @@ are first needed, and answers calls through the drivers. It knows no framework.
 from __future__ import annotations
 
 import secrets
-import time
-import uuid
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
-from dataclasses import asdict, field, fields
-from difflib import get_close_matches
+from dataclasses import asdict, fields
 from hmac import compare_digest
-from typing import Any, Literal, get_args
+from typing import Any
 
 from .api import AsyncStewrdClient, StewrdClient
-from .api.calls import STALL
-from .api.credentials import ApiKey, KeySource
+from .api.credentials import ApiKey
 from .api.requests import check_tools
 from .budget import Budget
 from .drivers import NEW_SESSION, Surroundings, adrive, drive, rehearse
-from .errors import ConfigurationError, InvalidInputError, StewrdError
+from .errors import ConfigurationError, InvalidInputError
+from .options import PER_CALL, Options, checked_who
 from .sessions.call import (
     GO_ON,
     WHY_ALONE,
@@ -30,8 +27,6 @@ from .sessions.call import (
     Ids,
     Outcome,
     Policy,
-    Recap,
-    SessionsPolicy,
     beyond_chat,
     ends_in_an_answer,
     price,
@@ -43,66 +38,13 @@ from .sessions.tools import legal_tools, own_names
 from .sessions.turn import turn
 from .stores import Store, open_store
 from .turn_log import watched
-from .types import CAPABILITIES, Event, File, Message, Tool
+from .types import Event, File, Message, Tool
 from .values import dataclass
+
+_POLICY_NAMES = tuple(one.name for one in fields(Policy))
 
 LONGEST = 3_600.0
 """Seconds that a named call without a time-out may hold its name."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """Every option that the models of both frameworks share; their docs say what each means."""
-
-    api_key: KeySource = field(default=None, repr=False)
-    base_url: str | None = None
-    capabilities: Sequence[str] | None = None
-    conversation_id: str | None = None
-    tenant: str | None = None
-    sessions: SessionsPolicy = "auto"
-    store: Store | str | None = field(default=None, repr=False)  # a URL may hold a password
-    match_by_content: bool = True
-    on_trim: Literal["continue", "replay"] = "continue"
-    on_instructions_change: Literal["continue", "replay"] = "continue"
-    on_session_limit: Literal["stateless", "error"] = "stateless"
-    on_store_error: Literal["stateless", "error"] = "stateless"
-    max_active_sessions: int = 10
-    session_message_limit: int = 50
-    idle_timeout: float = 1_800.0
-    recap: Recap = "window"
-    replay_budget: int = 100_000
-    max_credits: float | None = None
-    retry_on_compute_error: bool = False
-    tool_reserve: int = 6
-    timeout: float | None = 600.0
-    stall_timeout: float | None = STALL
-    max_retries: int = 2
-    http_client: Any = None
-    http_async_client: Any = None
-    default_headers: Mapping[str, str] | None = field(default=None, repr=False)
-    clock: Callable[[], float] = time.time
-
-
-OPTION_NAMES = tuple(one.name for one in fields(Options) if one.name != "clock")
-_SESSIONS = get_args(SessionsPolicy)
-_POLICY_NAMES = tuple(one.name for one in fields(Policy))
-PER_CALL = ("capabilities", "conversation_id", "tenant", "sessions")
-"""Options that a call may set for itself."""
-
-_OF_CALLS = (*PER_CALL, "stop", "tools", "tool_choice", "parallel_tool_calls")
-_FORMS = frozenset({"response_format", "json_schema", "json_mode"})
-_NO_SLIPS = ("verbosity",)  # settings of models, however like an option they look
-_ALIASES = {
-    **dict.fromkeys(("key", "token", "stewrd_api_key", "openai_api_key"), "api_key"),
-    **dict.fromkeys(("url", "host", "endpoint", "api_base"), "base_url"),
-    **dict.fromkeys(("request_timeout", "timeout_seconds"), "timeout"),
-    **dict.fromkeys(("retries", "num_retries"), "max_retries"),
-    **dict.fromkeys(("session_id", "thread_id", "chat_id"), "conversation_id"),
-    **dict.fromkeys(("user", "user_id"), "tenant"),
-    **dict.fromkeys(("headers", "extra_headers"), "default_headers"),
-    **dict.fromkeys(("client", "async_client"), "http_client"),
-    **dict.fromkeys(("stop_sequences", "stop_words"), "stop"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,32 +317,6 @@ def _outcome(last: Event | Outcome) -> Outcome:
     return last
 
 
-def checked_who(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the options of a call; gives them back under the names that `Call` has.
-
-    Raises:
-        InvalidInputError: One of them is wrong.
-    """
-    who: dict[str, Any] = {}
-    for option, value in given.items():
-        match option:
-            case "conversation_id":
-                who["name"] = _label(option, value)
-            case "tenant":
-                who["tenant"] = _label(option, value)
-            case "capabilities":
-                who["capabilities"] = _capabilities(value)
-            case "sessions":
-                if value not in _SESSIONS:
-                    raise InvalidInputError(
-                        f"sessions={value!r} is unknown.", advice='Use "auto", "always" or "never".'
-                    )
-                who["sessions"] = value
-            case _:
-                raise _unknown(option)
-    return who
-
-
 def check_offered(tools: Sequence[Tool]) -> None:
     """Refuse tools that the API would not take, whose names are mapped to legal ones.
 
@@ -431,67 +347,3 @@ def check_beside_tools(capabilities: Sequence[str] | None, advice: str = BESIDE_
             f"With tools the API uses the chat capability only, not {', '.join(beside)}.",
             advice=advice,
         )
-
-
-def refuse_unknown(given: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that nothing would come of, unless they are None.
-
-    Raises:
-        InvalidInputError: Names the argument.
-    """
-    for option, value in given.items():
-        if value is not None:
-            raise _unknown(option)
-
-
-def _unknown(option: str) -> StewrdError:
-    advice = advice_on(option, {*OPTION_NAMES, *_OF_CALLS})
-    if option in OPTION_NAMES:
-        advice = "It is an option of the model: give it to the constructor."
-    return InvalidInputError(f"Stewrd's API has no place for {option!r}.", advice=advice)
-
-
-def advice_on(option: str, known: Collection[str]) -> str:
-    """What to do about an option that is not among the known: a slip, or another provider's."""
-    if option in _FORMS:
-        return (
-            "No form can be forced upon an answer: use with_structured_output() or "
-            "structured_predict(), and response_format=ToolStrategy(...) in create_agent()."
-        )
-    alias = _ALIASES.get(option.lower())
-    near = get_close_matches(option.lower(), sorted(known), n=1, cutoff=0.75)
-    meant = alias if alias in known else next(iter(near), None)
-    if meant and option not in _NO_SLIPS:
-        return f"Did you mean {meant!r}?"
-    return "Leave it out: the model and its parameters are set in the project's settings."
-
-
-def _label(option: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (str, int, uuid.UUID)):
-        raise InvalidInputError(
-            f"{option} is a {type(value).__name__}.", advice="Pass a string that names it."
-        )
-    if not str(value).strip():
-        raise InvalidInputError(
-            f"{option} is empty.", advice="Pass a string that names it, or None for no name."
-        )
-    return str(value)
-
-
-def _capabilities(value: Any) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    known = ", ".join(CAPABILITIES)
-    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise InvalidInputError(
-            f"capabilities={value!r} is not a list of capabilities.",
-            advice=f"Pass a list of some of {known}, or None for all that the project allows.",
-        )
-    wrong = [capability for capability in value if capability not in CAPABILITIES]
-    if wrong:
-        raise InvalidInputError(
-            f"capabilities has unknown entries: {wrong!r}.", advice=f"The API knows {known}."
-        )
-    return tuple(value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stewrd_integrations import errors
-from stewrd_integrations.runtime import Options, Runtime
+from stewrd_integrations.options import Options
+from stewrd_integrations.runtime import Runtime
 from stewrd_integrations.types import Message, Tool
 from tests.talks import Talk
 from tests.worlds import KEY, Stage

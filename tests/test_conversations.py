@@ -12,7 +12,8 @@ import pytest
 from stewrd_integrations.conversations import Conversation, SessionInfo
 from stewrd_integrations.emulator import Answer, Call, Context, Emulator
 from stewrd_integrations.errors import ConfigurationError, StoreError
-from stewrd_integrations.runtime import Options, Runtime
+from stewrd_integrations.options import Options
+from stewrd_integrations.runtime import Runtime
 from stewrd_integrations.sessions.call import Outcome
 from stewrd_integrations.stores import MemoryStore
 from stewrd_integrations.types import Message, Tool

@@ -14,7 +14,8 @@ import pytest
 
 from stewrd_integrations import drivers, errors
 from stewrd_integrations.emulator import Emulator
-from stewrd_integrations.runtime import Options, Runtime
+from stewrd_integrations.options import Options
+from stewrd_integrations.runtime import Runtime
 from stewrd_integrations.sessions.call import Outcome
 from stewrd_integrations.stores import MemoryStore
 from stewrd_integrations.types import Message, Token

@@ -16,7 +16,8 @@ import pytest
 
 from stewrd_integrations import errors
 from stewrd_integrations.emulator import Emulator
-from stewrd_integrations.runtime import Options, Runtime
+from stewrd_integrations.options import Options
+from stewrd_integrations.runtime import Runtime
 from stewrd_integrations.sessions import opening
 from stewrd_integrations.stores import MemoryStore
 from tests.frameworks import MODES, Loop, Mode

@@ -18,7 +18,8 @@ from stewrd_integrations.emulator.records import Exchange, Run
 from stewrd_integrations.emulator.settings import Settings
 from stewrd_integrations.emulator.wire import Request, Response
 from stewrd_integrations.emulator.world import World
-from stewrd_integrations.runtime import Options, Runtime
+from stewrd_integrations.options import Options
+from stewrd_integrations.runtime import Runtime
 from stewrd_integrations.stores import MemoryStore, Store
 
 KEY = "sk-stw_" + "test" * 6

@@ -21,7 +21,8 @@ from typing_extensions import override
 
 from ..errors import ConfigurationError
 from ..offers import CHOICES, Offer, ToolChoice, offer_of
-from ..runtime import PER_CALL, Explanation, check_beside_tools, refuse_unknown
+from ..options import PER_CALL, refuse_unknown
+from ..runtime import Explanation, check_beside_tools
 from ..sessions.call import Call, beyond_chat
 from ..stamps import Stamp, addressed
 from .configured import KEY_VARIABLE, ConfiguredChatModel

@@ -22,7 +22,8 @@ from ..api.calls import STALL
 from ..api.credentials import ApiKey, Secret
 from ..api.pickling import portable, restored
 from ..errors import ConfigurationError
-from ..runtime import OPTION_NAMES, Options, Runtime, advice_on
+from ..options import OPTION_NAMES, Options, advice_on, wrong_options
+from ..runtime import Runtime
 from ..types import Message
 from .entrances import AddressedChatModel
 
@@ -277,8 +278,6 @@ def _first_unknown(options: Mapping[str, Any], model: type[ConfiguredChatModel])
 
 def _told(error: ValidationError) -> str:
     """What pydantic found, without the values that it was given."""
-    from ..capabilities import wrong_options  # noqa: PLC0415 - few need it
-
     return wrong_options(
         error.errors(include_url=False, include_context=False, include_input=False)
     )

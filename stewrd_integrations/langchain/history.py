@@ -23,7 +23,7 @@ from ..api.credentials import ApiKey, Secret
 from ..api.pickling import portable, restored
 from ..conversations import Conversation, SessionInfo
 from ..errors import InvalidInputError, StoreError
-from ..runtime import Options
+from ..options import Options
 from ..stamps import Stamp
 from ..stores import Store
 from ..types import Message

@@ -17,7 +17,8 @@ from ..api.pickling import portable, restored
 from ..asking import Asker, ToolOptions, artifact, checked, content, failure, user_message
 from ..capabilities import Question, TextFile, description_of, name_of, wrong_arguments
 from ..errors import StewrdError
-from ..runtime import Options, Runtime
+from ..options import Options
+from ..runtime import Runtime
 from ..sessions.call import Outcome
 from ..types import CAPABILITIES, Message
 from .credits import ToolRun, tell_of_answer, tell_of_failure

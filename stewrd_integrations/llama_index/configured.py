@@ -22,7 +22,8 @@ from ..api.calls import STALL
 from ..api.credentials import ApiKey, KeySource
 from ..api.pickling import portable, restored
 from ..errors import ConfigurationError
-from ..runtime import OPTION_NAMES, Options, Runtime, advice_on
+from ..options import OPTION_NAMES, Options, advice_on, wrong_options
+from ..runtime import Runtime
 from ..sessions.call import SessionsPolicy
 
 CONTEXT_WINDOW = 1_000_000
@@ -215,8 +216,6 @@ def _rebuild(cls: type[ConfiguredLLM], given: dict[str, Any]) -> ConfiguredLLM:
 
 def _without_values(error: ValidationError) -> str:
     """What is wrong, without what was passed: the key may have come under a wrong name."""
-    from ..capabilities import wrong_options  # noqa: PLC0415 - few need it
-
     return wrong_options(
         error.errors(include_url=False, include_context=False, include_input=False)
     )

@@ -21,7 +21,8 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from ..api.credentials import KeySource
 from ..errors import InvalidInputError
 from ..offers import CHOICES, Offer, offer_of
-from ..runtime import PER_CALL, Explanation, refuse_unknown
+from ..options import PER_CALL, refuse_unknown
+from ..runtime import Explanation
 from ..sessions.call import Call, Outcome
 from ..stamps import Stamp, addressed
 from .messages import Writing, chat_response, completion, read_messages

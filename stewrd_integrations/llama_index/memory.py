@@ -22,7 +22,7 @@ from typing_extensions import Self, override
 from ..api.credentials import ApiKey, KeySource
 from ..conversations import Conversation, SessionInfo
 from ..errors import ConfigurationError, StoreError
-from ..runtime import Options
+from ..options import Options
 from ..stamps import Stamp
 from ..stores import Store
 from .configured import ConfiguredLLM

@@ -22,7 +22,8 @@ from ..asking import Asker, ToolOptions, artifact, checked, content, failure, us
 from ..capabilities import Question, TextFile, description_of, name_of, question_of
 from ..conversations import Conversation
 from ..errors import ConfigurationError, InvalidInputError, StewrdError, StoreError
-from ..runtime import Options, Runtime
+from ..options import Options
+from ..runtime import Runtime
 from ..sessions.call import Outcome
 from ..types import CAPABILITIES, Message
 from .events import Progress

@@ -7,11 +7,13 @@ the error that it met. The comment behind each class says what comes back.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import field
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from ..types import AgentRequest, Event, Message, ToolOutput
+from ..types import AgentRequest, Event, Message, Token, ToolOutput
 from ..values import dataclass
 from .binding import Binding
+from .stop import Stop
 
 NoteState: TypeAlias = "dict[str, Any]"
 Road: TypeAlias = Literal["session", "stateless"]
@@ -132,7 +134,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """-> the `Reply`; or, if ``stream``, None: then `Receive` gives the events.
+    """-> the `Reply`; or, if ``stream``, None: then `Pieces` hands them out.
 
     ``session_id`` is None on the stateless road.
     """
@@ -154,10 +156,37 @@ class Submit:
     decision: Decision
 
 
-class Receive:
-    """-> the stream's last event, `Done`; a subclass says what is handed out on the way to it."""
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """-> `Done`, after the caller was handed the stream's pieces on the way to it.
 
-    __slots__ = ()
+    The driver asks `piece_of` about each and hands it out by itself. A stream has thousands,
+    and the way into a turn and out again is long.
+
+    Attributes:
+        stop: What is shown of the answer.
+        shown: Told before the first piece goes out.
+        said: The texts of the tokens, as they came.
+        texts: What was shown of them.
+    """
+
+    stop: Stop
+    shown: Callable[[], None]
+    said: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def piece_of(self, event: Event) -> Event | None:
+        """What the caller is handed of an event; None if nothing yet, or nothing any more."""
+        if isinstance(event, Token):
+            self.said.append(event.text)
+            text = self.stop.feed(event.text)
+            self.texts.append(text)
+            if not text:
+                return None
+            if text != event.text:
+                event = Token(text)
+        self.shown()
+        return event
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +218,7 @@ Effect: TypeAlias = (
     | Open
     | Send
     | Submit
-    | Receive
+    | Pieces
     | Emit
 )
 

@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import replace
 
 from ..errors import APIStatusError, InvalidInputError, MalformedResponseError, StewrdError
-from ..types import Event, Reply, Token, Usage
+from ..types import Reply, Token, Usage
 from ..values import dataclass
 from .call import Call, price
 from .digest import normalise
-from .effects import Emit, Flow, Receive, Send, Submit
+from .effects import Emit, Flow, Pieces, Send, Submit
 from .stop import Stop
 from .tools import framework_names, own_names, told_apart
-
-
-@dataclass(frozen=True, slots=True)
-class Pieces(Receive):
-    """-> `Done`, after the caller was handed the stream's pieces on the way to it.
-
-    The driver asks `shall_go_out` about each and hands it out by itself. A stream has thousands,
-    and the way into a turn and out again is long.
-
-    Attributes:
-        stop: What is shown of the answer.
-        shown: Told before the first piece goes out.
-        said: The texts of the tokens, as they came.
-        texts: What was shown of them.
-    """
-
-    stop: Stop
-    shown: Callable[[], None]
-    said: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-
-    def shall_go_out(self, event: Event) -> Event | None:
-        """What the caller is handed of an event; None if nothing yet, or nothing any more."""
-        if isinstance(event, Token):
-            self.said.append(event.text)
-            text = self.stop.feed(event.text)
-            self.texts.append(text)
-            if not text:
-                return None
-            if text != event.text:
-                event = Token(text)
-        self.shown()
-        return event
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import pytest
 import stewrd_integrations.errors
 from stewrd_integrations import StewrdError
 from stewrd_integrations.emulator import Emulator
-from stewrd_integrations.runtime import OPTION_NAMES, Options
+from stewrd_integrations.options import OPTION_NAMES, Options
 
 from .pages import PAGES, README, ROOT, Block, Page, masked
 

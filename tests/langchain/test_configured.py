@@ -19,7 +19,7 @@ import stewrd_integrations
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import ConfigurationError, StewrdError
 from stewrd_integrations.langchain import ChatStewrd
-from stewrd_integrations.runtime import OPTION_NAMES, Options
+from stewrd_integrations.options import OPTION_NAMES, Options
 from stewrd_integrations.stores import MemoryStore
 from tests.servers import serve
 

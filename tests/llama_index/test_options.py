@@ -20,7 +20,7 @@ from pydantic import SecretStr, ValidationError
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import AuthenticationError, ConfigurationError, StewrdError
 from stewrd_integrations.llama_index import StewrdLLM
-from stewrd_integrations.runtime import OPTION_NAMES, Options
+from stewrd_integrations.options import OPTION_NAMES, Options
 from stewrd_integrations.stores import MemoryStore
 
 from .conftest import system, user

@@ -43,7 +43,8 @@ from stewrd_integrations.langchain import (
     StewrdToolkit,
 )
 from stewrd_integrations.llama_index import StewrdLLM, StewrdMemory, StewrdToolSpec
-from stewrd_integrations.runtime import Options, Runtime
+from stewrd_integrations.options import Options
+from stewrd_integrations.runtime import Runtime
 from stewrd_integrations.stores import MemoryStore
 from stewrd_integrations.stores.redis import RedisStore
 from stewrd_integrations.stores.sqlite import SQLiteStore

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stewrd_integrations.conversations import Conversation
-from stewrd_integrations.runtime import Options
+from stewrd_integrations.options import Options
 from stewrd_integrations.sessions import notes
 from stewrd_integrations.sessions.effects import NoteState
 from stewrd_integrations.stores import MemoryStore

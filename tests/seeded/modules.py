@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from . import Mutant
 
-RUNTIME, CONVERSATIONS, ASKING = "runtime.py", "conversations.py", "asking.py"
+RUNTIME, OPTIONS = "runtime.py", "options.py"
+CONVERSATIONS, ASKING = "conversations.py", "asking.py"
 OFFERS, STAMPS, BUDGET = "offers.py", "stamps.py", "budget.py"
 
 MUTANTS: list[Mutant] = [
@@ -24,10 +25,10 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "a name that is a number is another conversation than its text",
-        RUNTIME,
+        OPTIONS,
         "    return str(value)\n",
         "    return repr(value)\n",
-        "tests/test_runtime.py",
+        "tests/test_options.py",
     ),
     Mutant(
         "async: a memory that is set to other messages keeps the old ones before them",

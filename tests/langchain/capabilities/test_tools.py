@@ -15,7 +15,7 @@ from stewrd_integrations.capabilities import ABOUT, Question
 from stewrd_integrations.emulator import Answer, Context, Emulator, File
 from stewrd_integrations.errors import ConfigurationError
 from stewrd_integrations.langchain import StewrdTool, StewrdToolkit
-from stewrd_integrations.runtime import OPTION_NAMES
+from stewrd_integrations.options import OPTION_NAMES
 from stewrd_integrations.types import CAPABILITIES, CREDITS
 from tests.servers import serve
 

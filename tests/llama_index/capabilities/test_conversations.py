@@ -13,7 +13,7 @@ from stewrd_integrations.emulator import Answer, Context, Emulator, File
 from stewrd_integrations.errors import StoreError
 from stewrd_integrations.llama_index import StewrdMemory
 from stewrd_integrations.llama_index.tools import StewrdToolSpec
-from stewrd_integrations.runtime import Options
+from stewrd_integrations.options import Options
 from stewrd_integrations.stores import MemoryStore
 from tests.servers import serve
 
