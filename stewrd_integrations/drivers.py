@@ -205,6 +205,8 @@ class _Hands:
         match effect:
             case Now():
                 return self._around.clock()
+            case Send(request, session_id, stream):
+                return self._send(request, session_id, stream)
             case Sleep(seconds):
                 return time.sleep(seconds)
             case Warn(kind, text):
@@ -220,8 +222,6 @@ class _Hands:
                 return self._client.submit_tool_outputs(
                     request_id, outputs, compute_instance=compute_instance
                 )
-            case Send(request, session_id, stream):
-                return self._send(request, session_id, stream)
             case _:
                 raise AssertionError(f"nobody performs {effect!r}")
 
@@ -354,6 +354,8 @@ class _AsyncHands:
         match effect:
             case Now():
                 return self._around.clock()
+            case Send(request, session_id, stream):
+                return await self._send(request, session_id, stream)
             case Sleep(seconds):
                 return await asyncio.sleep(seconds)
             case Warn(kind, text):
@@ -370,8 +372,6 @@ class _AsyncHands:
                 return await self._client.submit_tool_outputs(
                     request_id, outputs, compute_instance=compute_instance
                 )
-            case Send(request, session_id, stream):
-                return await self._send(request, session_id, stream)
             case _:
                 raise AssertionError(f"nobody performs {effect!r}")
 

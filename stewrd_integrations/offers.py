@@ -60,7 +60,7 @@ class Offer:
         Outputs go to the run that waits for them, and nothing can be said beside them. What
         the framework shows later on is the output alone, so that is what is remembered.
         """
-        if not self.demand or not messages or messages[-1].role != "tool":
+        if not messages or messages[-1].role != "tool" or not self.demand:
             return messages
         last = messages[-1]
         text = f"{last.text}\n\n{AFTER_OUTPUTS} {self.demand}"
@@ -88,6 +88,9 @@ class Offer:
         return {"tool_choice_honoured": followed}
 
 
+_NOTHING = Offer()
+
+
 def offer_of(given: Mapping[str, Any]) -> Offer:
     """The tools and the choice among the keyword arguments of a call.
 
@@ -97,7 +100,7 @@ def offer_of(given: Mapping[str, Any]) -> Offer:
     formatted, choice = given.get("tools"), _named(given.get("tool_choice"))
     if choice == "none" or not formatted:
         if formatted or choice in (None, "auto", "none", False):
-            return Offer()
+            return _NOTHING
         raise InvalidInputError(f"tool_choice={choice!r} without tools.", advice="Give tools too.")
     if isinstance(formatted, (str, Mapping)) or not isinstance(formatted, Sequence):
         raise InvalidInputError(

@@ -17,6 +17,7 @@ OURS = "stewrd"
 """Where in a message's ``additional_kwargs`` a mark and a stamp stand."""
 
 PLACE = "conversation"
+_NONE: frozenset[Any] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Stamp:
 def found(extras: Iterable[Any]) -> frozenset[Stamp]:
     """The stamps in the ``additional_kwargs`` of a list's messages, true or not."""
     # First what is quickly over: lists have thousands of messages, and most say nothing here.
-    stamps = (read(extra) for extra in extras if extra and OURS in extra)
-    return frozenset(stamp for stamp in stamps if stamp is not None)
+    telling = [extra for extra in extras if extra and OURS in extra and PLACE in _ours(extra)]
+    return frozenset(filter(None, map(read, telling))) if telling else _NONE
 
 
 def read(extra: Mapping[str, Any]) -> Stamp | None:

@@ -13,7 +13,6 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.request import getproxies
@@ -22,6 +21,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import httpx
 
 from ..errors import ConfigurationError
+from .outgoing import Outgoing
 from .pools import IDLE, MOST, ROOM, AsyncBody, AsyncPools, Body, Pools, tls
 
 # Without TLS only this machine is spoken to: the key must not go to a proxy in clear.
@@ -33,14 +33,7 @@ class _Builds(Protocol):
     def is_closed(self) -> bool:
         """Whether nothing can be sent any more."""
 
-    def build(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        timeout: httpx.Timeout,
-    ) -> httpx.Request:
+    def build(self, outgoing: Outgoing) -> httpx.Request:
         """A request, as it goes out but for the key."""
 
 
@@ -79,17 +72,14 @@ class _Through(Generic[_Http]):
         """Whether nothing can be sent by it any more."""
         return self._http.is_closed
 
-    def build(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        timeout: httpx.Timeout,
-    ) -> httpx.Request:
+    def build(self, outgoing: Outgoing) -> httpx.Request:
         """A request, as it goes out but for the key; the client adds what it adds to all."""
         return self._http.build_request(
-            method, url, headers=headers, content=content, timeout=timeout
+            "POST",
+            outgoing.address,
+            headers=outgoing.head,
+            content=outgoing.body,
+            timeout=httpx.Timeout(**outgoing.timeouts),
         )
 
 

@@ -50,7 +50,7 @@ class ApiKey:
 
     def __init__(self, source: KeySource = None) -> None:
         if isinstance(source, ApiKey):
-            self._ask, self.rotates = source.reveal, source.rotates
+            self._ask, self.rotates = source._ask, source.rotates  # noqa: SLF001 - of this class
             return
         self.rotates = callable(source)
         self._ask = source if callable(source) else _remember(source)

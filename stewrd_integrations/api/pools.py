@@ -11,13 +11,14 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache, partial
 from typing import Any, Generic, TypeVar, cast
 
 import httpx
 
 from ..errors import ConfigurationError
+from .outgoing import Outgoing
 
 logger = logging.getLogger("stewrd_integrations")
 
@@ -60,7 +61,7 @@ class _Pool(Generic[_T]):
     @property
     def has_room(self) -> bool:
         """Whether a request finds a connection at once."""
-        return not self.is_spoilt and self.requests < ROOM - self.lost
+        return self.requests < ROOM - self.lost and not self.is_spoilt
 
     def note(self, error: BaseException) -> None:
         """A request ended with this."""
@@ -80,21 +81,20 @@ class _Pools(Generic[_T]):
         self._lock = threading.Lock()
         self._pools: list[_Pool[_T]] = [_Pool(new())]
 
-    def build(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: Mapping[str, str],
-        content: bytes | None,
-        timeout: httpx.Timeout,
-    ) -> httpx.Request:
+    def build(self, outgoing: Outgoing) -> httpx.Request:
         """A request, as it goes out but for the key."""
-        body = content or b""
-        # Its length and its host told, httpx has nothing to look for.
-        own = {"Host": url.netloc.decode(), **headers, "Content-Length": str(len(body))}
-        extensions = {"timeout": timeout.as_dict()}
-        stream = httpx.ByteStream(body)
-        return httpx.Request(method, url, headers=own, stream=stream, extensions=extensions)
+        body = outgoing.body or b""
+        request = httpx.Request(
+            "POST",
+            outgoing.address,
+            headers=outgoing.head,
+            stream=httpx.ByteStream(body),
+            extensions={"timeout": outgoing.timeouts},
+        )
+        # A client would look for both.
+        request.headers["Host"] = outgoing.address.netloc.decode()
+        request.headers["Content-Length"] = str(len(body))
+        return request
 
     def _enter(self) -> tuple[_Pool[_T], _Pool[_T] | None]:
         """The pool for one more request, and one that nobody needs any more: to be closed."""

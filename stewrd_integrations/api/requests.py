@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import InvalidInputError
 from ..types import CAPABILITIES, AgentRequest, File, Tool, ToolOutput
@@ -41,7 +41,6 @@ class HttpRequest:
     path: str
     body: bytes | None = field(default=None, repr=False)
     stream: bool = False
-    method: Literal["POST"] = "POST"
 
 
 def agent_request(

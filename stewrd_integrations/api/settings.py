@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
+import httpx
+
 from ..errors import ConfigurationError
 from .calls import Patience
 from .credentials import ApiKey, check_base_url
@@ -20,6 +22,9 @@ _HEADER_VALUE = re.compile(r"([\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?)?")
 _OUR_HEADERS = frozenset(
     {"authorization", "host", "accept", "content-type", "content-length", "transfer-encoding"}
 )
+
+
+_JSON = "application/json"
 
 
 class Settings:
@@ -48,19 +53,25 @@ class Settings:
             stall_timeout=_checked_seconds("stall_timeout", stall_timeout),
         )
         self._identity: tuple[str, bytes] | None = None
+        # httpx takes long to make its headers of ours, so those of each kind are made once.
+        self._heads: dict[tuple[bool, bool], httpx.Headers] = {}
         self._headers = _with_ours(_checked_headers(default_headers or {}))
 
     def url(self, request: HttpRequest) -> str:
         """The whole address of a request."""
         return self.base_url + request.path
 
-    def headers(self, request: HttpRequest) -> dict[str, str]:
-        """The headers of a request, all but the key."""
-        accepted = "text/event-stream, application/json" if request.stream else "application/json"
-        headers = {**self._headers, "Accept": accepted}
-        if request.body is not None:
-            headers["Content-Type"] = "application/json"
-        return headers
+    def head(self, request: HttpRequest) -> httpx.Headers:
+        """The headers of a request, all but the key; not to be changed."""
+        kind = request.stream, request.body is not None
+        head = self._heads.get(kind)
+        if head is None:
+            accepted = "text/event-stream, application/json" if request.stream else _JSON
+            head = httpx.Headers({**self._headers, "Accept": accepted})
+            if request.body is not None:
+                head["Content-Type"] = _JSON
+            self._heads[kind] = head
+        return head
 
     def identity(self) -> tuple[str, bytes]:
         """What `project` and `secret` say, asking for the key once."""

@@ -23,6 +23,7 @@ from ..errors import (
 from .calls import Exchange
 from .connections import AsyncConnections, Connections
 from .credentials import ApiKey
+from .outgoing import Outgoing
 from .requests import HttpRequest, Kind
 from .responses import BARE, Answer, clean
 from .settings import Settings
@@ -75,19 +76,19 @@ def build(
     connections: Connections | AsyncConnections, settings: Settings, step: Exchange
 ) -> httpx.Request:
     """The request but for the key, with time-outs in what the whole call has left."""
-    request, cap = step.request, step.deadline.cap
-    return connections.build(
-        request.method,
+    request, cap = step.request, step.deadline.cap(math.inf)
+    outgoing = Outgoing(
         _parsed(settings.url(request)),
-        headers=settings.headers(request),
-        content=request.body,
-        timeout=httpx.Timeout(
-            connect=cap(CONNECT),
-            write=cap(WRITE),
-            pool=cap(POOL),
-            read=_longest_read(settings, step),
-        ),
+        settings.head(request),
+        request.body,
+        {
+            "connect": min(CONNECT, cap),
+            "read": _longest_read(settings, request, cap),
+            "write": min(WRITE, cap),
+            "pool": min(POOL, cap),
+        },
     )
+    return connections.build(outgoing)
 
 
 @lru_cache(maxsize=256)
@@ -96,12 +97,12 @@ def _parsed(address: str) -> httpx.URL:
     return httpx.URL(address)
 
 
-def _longest_read(settings: Settings, step: Exchange) -> float | None:
+def _longest_read(settings: Settings, request: HttpRequest, cap: float) -> float | None:
     """Seconds that the next bytes are waited for, the first ones too; None is for ever."""
-    if not step.request.stream:
-        return step.deadline.cap(READ)
+    if not request.stream:
+        return min(READ, cap)
     stall = settings.patience.stall_timeout
-    seconds = step.deadline.cap(math.inf if stall is None else stall)
+    seconds = cap if stall is None else min(stall, cap)
     return None if math.isinf(seconds) else seconds
 
 

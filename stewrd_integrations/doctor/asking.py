@@ -12,6 +12,7 @@ import httpx
 
 from ..api.connections import shared
 from ..api.credentials import ApiKey
+from ..api.outgoing import Outgoing
 from ..api.responses import BARE
 from ..api.settings import user_agent
 from ..api.transport import TRANSPORT_ERRORS, KeyAuth
@@ -108,13 +109,13 @@ class Line:
             raise Unreached(error) from None
         end = began + (seconds or self.seconds)
         try:
-            request = connections.build(
-                "POST",
+            outgoing = Outgoing(
                 httpx.URL(self._base_url + path),
-                content=b"" if body is None else json.dumps(body).encode(),
-                headers={"User-Agent": user_agent(), "Content-Type": "application/json"},
-                timeout=httpx.Timeout(seconds or self.seconds),
+                httpx.Headers({"User-Agent": user_agent(), "Content-Type": "application/json"}),
+                b"" if body is None else json.dumps(body).encode(),
+                dict.fromkeys(("connect", "read", "write", "pool"), seconds or self.seconds),
             )
+            request = connections.build(outgoing)
             auth = KeyAuth(self._key)
             auth.sign(request)
             response = connections.send(request)

@@ -48,11 +48,22 @@ LATEST = 1e11
 Change = Callable[[NoteState], NoteState]
 
 
+class Sound(dict[str, Any]):
+    """A note as a change of ours has left it: nobody need look through it once more.
+
+    Nothing changes it in place, nor anything in it: a change makes another note.
+    """
+
+    __slots__ = ()
+
+
 def sound(note: object) -> NoteState:
     """The note, or an empty one if anything in it is of the wrong kind.
 
     Stores outlive versions, and others may write into them: a turn must not fail for that.
     """
+    if type(note) is Sound:
+        return note
     if not isinstance(note, dict):
         return {}
     for name, value in note.items():
@@ -137,7 +148,7 @@ _KINDS: Mapping[str, Callable[[object], bool]] = {
 
 def _of_a_sound_note(change: Change) -> Change:
     def changed(note: NoteState) -> NoteState:
-        return change(sound(note))
+        return Sound(change(sound(note)))
 
     return changed
 

@@ -13,7 +13,9 @@ from weakref import WeakSet
 
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
+from ..sessions.notes import Sound
 from .base import Inventory, Kept, popped
+from .latest import Latest
 from .packing import packed_note, unpacked_note
 from .settings import checked_ttl
 from .shelves import Shelves
@@ -29,7 +31,7 @@ T = TypeVar("T")
 Table: TypeAlias = "OrderedDict[str, tuple[T, float]]"
 """What is kept by name, with the time until which it lives: what was written last stands last."""
 
-_NO_NOTE = (packed_note({})[1], 0.0)
+_NO_NOTE: tuple[bytes | Sound, float] = (packed_note({}), 0.0)
 _STORES: WeakSet[MemoryStore] = WeakSet()
 
 
@@ -51,7 +53,8 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._bindings = Shelves()
         self._pools: dict[str, Slots] = {}
-        self._notes: Table[bytes] = OrderedDict()
+        self._notes: Table[bytes | Sound] = OrderedDict()
+        self._latest_notes = Latest()
         self._writes = 0
         _STORES.add(self)
 
@@ -108,13 +111,16 @@ class MemoryStore:
         with self._lock:
             now = self._clock()
             kept, until = self._notes.get(key, _NO_NOTE)
-            # Packed, so that nobody changes what is kept but by a change.
-            note = unpacked_note(kept) if until > now else {}
-            if change is not None:
-                note, kept = packed_note(change(note))
-                self._keep(self._notes, key, kept, now + DAY)
-                self._written(now)
-            return note
+            before = kept if until > now else _NO_NOTE[0]
+            if change is None:
+                return unpacked_note(_packed(before))
+            changed = change(before if isinstance(before, Sound) else unpacked_note(before))
+            # Packed, so that nobody changes what is kept but by a change; ours never do.
+            kept = changed if isinstance(changed, Sound) else packed_note(changed)
+            self._keep(self._notes, key, kept, now + DAY)
+            self._pack(self._latest_notes.add(key))
+            self._written(now)
+            return kept if isinstance(kept, Sound) else unpacked_note(kept)
 
     def append(self, conversation: str, lines: Sequence[str], replace: bool = False) -> None:
         """Add lines to a transcript, or put them in its place."""
@@ -206,6 +212,11 @@ class MemoryStore:
         lines, until = self._transcripts.get(conversation, ([], 0.0))
         return lines if until > self._clock() else []
 
+    def _pack(self, key: str) -> None:
+        if key in self._notes:
+            kept, until = self._notes[key]
+            self._notes[key] = (_packed(kept), until)
+
     def _forget_bindings(self) -> None:
         # Parent and child would both hold them, and so continue the same sessions.
         self._lock = threading.Lock()
@@ -222,6 +233,10 @@ class MemoryStore:
             self._bindings.sweep(now, SWEPT)
             _sweep(self._notes, now)
             _sweep(self._transcripts, now)
+
+
+def _packed(note: bytes | Sound) -> bytes:
+    return packed_note(note) if isinstance(note, Sound) else note
 
 
 def _sweep(table: Table[T], now: float) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from ..sessions.binding import Binding, Run
 from ..sessions.digest import Covered
 from ..sessions.effects import NoteState
+from ..sessions.notes import Sound
 
 Packed: TypeAlias = "bytes | Binding"
 
@@ -88,11 +89,13 @@ def _unpacked_digests(kept: tuple[Any, ...]) -> tuple[str, ...]:
     return tuple(map(add, roles, hashes.hex(" ", 16).split(" ")))
 
 
-def packed_note(note: NoteState) -> tuple[NoteState, bytes]:
-    """A note as plain JSON values, and packed."""
+def packed_note(note: NoteState) -> bytes:
+    """A note as plain JSON values, packed."""
+    if type(note) is Sound:
+        note = dict(note)
     if not _is_plain(note):
         note = json.loads(json.dumps(note))  # as it comes back from every other store
-    return note, marshal.dumps(note, _WITHOUT_REFERENCES)
+    return marshal.dumps(note, _WITHOUT_REFERENCES)
 
 
 def unpacked_note(kept: bytes) -> NoteState:

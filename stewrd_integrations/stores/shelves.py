@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..sessions.binding import Binding
+from .latest import Latest
 from .packing import Packed, packed, unpacked
 
 RECENT = 1_024
@@ -72,6 +73,7 @@ class Shelves:
 
     def __init__(self) -> None:
         self.recent, self.settled = Shelf({}), Shelf(_large_table())
+        self._latest = Latest()
 
     def __len__(self) -> int:
         return len(self.recent.entries) + len(self.settled.entries)
@@ -95,7 +97,13 @@ class Shelves:
     def keep(self, binding: Binding, until: float) -> None:
         """Keep a binding in the place of what has its id."""
         self._drop(binding.id)
-        self.recent.keep(binding.id, Entry(packed(binding), binding.keys, until))
+        self.recent.keep(binding.id, Entry(binding, binding.keys, until))
+        self._pack(self._latest.add(binding.id))
+
+    def _pack(self, id_: str) -> None:
+        entry = self.recent.entries.get(id_)
+        if entry and isinstance(entry.kept, Binding):
+            self.recent.entries[id_] = entry._replace(kept=packed(entry.kept))
 
     def remove(self, id_: str) -> Binding | None:
         """Take a binding out by its id."""

@@ -24,6 +24,7 @@ from stewrd_integrations.api.connections import (
     shared,
     shared_async,
 )
+from stewrd_integrations.api.outgoing import Outgoing
 from stewrd_integrations.api.pools import AsyncPools, Pools
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import ConfigurationError, NeverSentError
@@ -214,7 +215,8 @@ def test_a_proxy_for_another_address_is_not_used(
 
 def request_of(server: RawServer, connections: Pools | AsyncPools) -> httpx.Request:
     url = httpx.URL(f"{server.url}/v1/agent")
-    return connections.build("POST", url, {"X-Ours": "1"}, b"{}", httpx.Timeout(5))
+    timeouts = dict.fromkeys(("connect", "read", "write", "pool"), 5.0)
+    return connections.build(Outgoing(url, httpx.Headers({"X-Ours": "1"}), b"{}", timeouts))
 
 
 def test_a_few_requests_go_through_each_pool(

@@ -260,8 +260,8 @@ WAITS = [
     Mutant(
         "a spoilt note is believed",
         "sessions/notes.py",
-        "        return change(sound(note))",
-        "        return change(note)",
+        "        return Sound(change(sound(note)))",
+        "        return Sound(change(note))",
     ),
 ]
 

@@ -33,6 +33,13 @@ MUTANTS: list[Mutant] = [
         "tests/stores/test_memory.py",
     ),
     Mutant(
+        "whoever reads a note that was just written can change it in the memory store",
+        "stores/memory.py",
+        "return unpacked_note(_packed(before))",
+        "return before if isinstance(before, Sound) else unpacked_note(before)",
+        "tests/stores/test_memory.py",
+    ),
+    Mutant(
         "a full pool refuses to refresh its own sessions",
         SQLITE,
         "if name not in alive and len(alive) >= limit:",

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from stewrd_integrations.errors import ConfigurationError
+from stewrd_integrations.sessions import notes
 from stewrd_integrations.sessions.binding import DAY, Binding, Run
 from stewrd_integrations.sessions.digest import Covered
 from stewrd_integrations.stores import MemoryStore, open_store
+from stewrd_integrations.stores.latest import LATEST
 from stewrd_integrations.stores.memory import SWEEP_EVERY, SWEPT
 from stewrd_integrations.stores.shelves import RECENT
 from stewrd_integrations.stores.slots import Slots
@@ -37,6 +39,13 @@ def store(clock: Clock) -> MemoryStore:
 def write_on(store: MemoryStore, times: int) -> None:
     for _ in range(times):
         store.note("written", lambda note: note)
+
+
+def write_others(store: MemoryStore) -> None:
+    """What stood in the store so far is packed then."""
+    for number in range(LATEST):
+        store.put(binding(f"other{number}", f"other{number}"), DAY)
+        store.note(f"other{number}", notes.seen_thread("c"))
 
 
 class Looked(OrderedDict[str, Any]):
@@ -228,6 +237,8 @@ def test_whatever_digests_a_binding_has_come_back(recent: tuple[str, ...]) -> No
     one = Binding("1", None, Covered("base", 3, recent, "u0"), keys=("k",))
     store.put(one, DAY)
     assert store.peek(("k",)) == [one]
+    write_others(store)
+    assert store.peek(("k",)) == [one]
     assert store.take(("k",)) == one
 
 
@@ -238,7 +249,29 @@ def test_a_binding_of_derived_values_comes_back() -> None:
     store = MemoryStore()
     one = Binding(Text("1"), Text("s"), Covered("", 0, (Text("u1"),)), keys=(Text("k"),))
     store.put(one, DAY)
+    write_others(store)
     assert store.take(("k",)) == one
+
+
+def test_what_was_written_last_is_the_same_when_others_came(store: MemoryStore) -> None:
+    run = Run("r", None, 1.0, 2, calls=("c",))
+    one = Binding("1", "s", Covered("base", 3, DIGESTS, "u0"), epoch=7, run=run, keys=("k", "l"))
+    store.put(one, DAY)
+    note = store.note("n", notes.answered("c", "", "pair", None, 1.0))
+    assert isinstance(store._bindings.recent.entries["1"].kept, Binding)
+    assert store.peek(("l",)) == [one]
+    assert store.note("n") == note == {"answers": [["", "pair"]]}
+    write_others(store)
+    assert isinstance(store._bindings.recent.entries["1"].kept, bytes)
+    assert isinstance(store._notes["n"][0], bytes)
+    assert store.note("n") == note
+    assert store.take(("l",)) == one
+
+
+def test_a_note_that_was_written_last_is_changed_by_changes_only(store: MemoryStore) -> None:
+    store.note("n", notes.answered("c", "", "pair", None, 1.0))
+    store.note("n")["answers"].append("mine")
+    assert store.note("n") == {"answers": [["", "pair"]]}
 
 
 def test_a_key_that_is_given_twice_counts_once_and_leaves_nothing() -> None:
