@@ -3,7 +3,7 @@
 Frameworks build many models, and an httpx client costs some 25 ms for its TLS context. So all our
 clients of a process share their connections (those of one event loop, for async); whatever differs
 between them, the key above all, goes with each request. They go through bare transports, see
-`pools`. Where the environment names a proxy there is a client, which knows those, and where the
+`pool`. Where the environment names a proxy there is a client, which knows those, and where the
 user passes one of his own, that is who sends.
 """
 
@@ -22,7 +22,7 @@ import httpx
 
 from ..errors import ConfigurationError
 from .outgoing import Outgoing
-from .pools import IDLE, MOST, ROOM, AsyncBody, AsyncPools, Body, Pools, tls
+from .pool import IDLE, MOST, AsyncBody, AsyncPool, Body, Pool, tls
 
 # Without TLS only this machine is spoken to: the key must not go to a proxy in clear.
 _DIRECT: dict[str, None] = {"http://": None}
@@ -132,7 +132,7 @@ class SharedConnections:
         with self._lock:
             self._holders.add(holder)
             if self._open is None:
-                self._open = ThroughClient(_client(httpx.Client)) if _proxied() else Pools()
+                self._open = ThroughClient(_client(httpx.Client)) if _proxied() else Pool()
             return self._open
 
     def release(self, holder: object) -> None:
@@ -185,7 +185,7 @@ class SharedAsyncConnections:
 class _Held:
     def __init__(self) -> None:
         self.open: AsyncConnections = (
-            ThroughAsyncClient(_client(httpx.AsyncClient)) if _proxied() else AsyncPools()
+            ThroughAsyncClient(_client(httpx.AsyncClient)) if _proxied() else AsyncPool()
         )
         self.holders: WeakSet[object] = WeakSet()
 
@@ -200,7 +200,7 @@ def _client(kind: type[_Http]) -> _Http:
     """A client with the proxies of the environment."""
     common: dict[str, Any] = {"verify": tls(), "cookies": _no_cookies(), "mounts": _DIRECT}
     limits = httpx.Limits(
-        max_connections=ROOM * MOST, max_keepalive_connections=100, keepalive_expiry=IDLE
+        max_connections=MOST, max_keepalive_connections=100, keepalive_expiry=IDLE
     )
     try:
         return kind(limits=limits, **common)

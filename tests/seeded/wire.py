@@ -7,7 +7,7 @@ from . import Mutant
 REQUESTS, RESPONSES = "api/requests.py", "api/responses.py"
 CALLS, EVENTS = "api/calls.py", "api/events.py"
 SYNC, ASYNC = "api/client.py", "api/async_client.py"
-CONNECTIONS = "api/connections.py"
+CONNECTIONS, POOL = "api/connections.py", "api/pool.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -107,6 +107,20 @@ MUTANTS: list[Mutant] = [
         CONNECTIONS,
         "            if not held or self._holders or self._open is None:\n",
         "            if not held or self._open is None:\n",
-        "tests/api/test_pools.py",
+        "tests/api/test_pool.py",
+    ),
+    Mutant(
+        "two addresses take the connections from one another, with a TLS handshake each time",
+        POOL,
+        "origin = url.raw_scheme + url.netloc",
+        'origin = b""',
+        "tests/api/test_pool.py",
+    ),
+    Mutant(
+        "a connection whose request was cancelled serves the next one, which may wait for ever",
+        POOL,
+        "            if line.is_spoilt:\n",
+        "            if line.is_spoilt and self.is_closed:\n",
+        "tests/api/test_pool.py",
     ),
 ]

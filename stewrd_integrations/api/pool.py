@@ -1,7 +1,10 @@
-"""Bare transports of httpx, a few requests through each at once, and what is read through them.
+"""Bare transports of httpx, one for each request of the moment, and what is read through them.
 
 A client around a transport adds what must not happen here (cookies, redirects, credentials, other
-clients' headers), and costs a tenth of a millisecond at each request.
+clients' headers), and costs a tenth of a millisecond at each request. A transport with many
+connections looks at all of them at each request, and asks the system about each that is idle: with
+hundreds at once that costs more than all else. So each has one connection, and who is free is
+known here.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import os
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache, partial
 from typing import Any, Generic, TypeVar, cast
@@ -22,56 +26,45 @@ from .outgoing import Outgoing
 
 logger = logging.getLogger("stewrd_integrations")
 
-ROOM = 16
-"""Requests that go through one transport at once. At each of them it looks at all connections
-that it has, so that hundreds in one transport would cost more than all else."""
-
-MOST = 62
-"""Transports of a process, or of a loop: some thousand connections."""
+MOST = 1_000
+"""Requests at once in a process, or on a loop, from which on they share connections, and wait."""
 
 IDLE = 4.0
 """Seconds after which a connection is left. One that the server closes at the moment of sending
 looks like one that died at work, so idle ones are left before a server would close them."""
 
-_LIMITS = httpx.Limits(max_connections=ROOM, max_keepalive_connections=ROOM, keepalive_expiry=IDLE)
+AT_ONCE = 2
+"""Connections that nobody needs any more which a request closes: more than it can open."""
+
+_LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE)
 
 _T = TypeVar("_T")
 
 
-class _Pool(Generic[_T]):
-    """A transport, the requests that are on their way through it, and when the last one ended.
+class _Line(Generic[_T]):
+    """A transport of one connection.
 
     Attributes:
-        lost: Connections that it may have lost: httpcore keeps the place of one whose request was
-            cancelled at the wrong moment, for ever. So there is room for fewer from then on, and
-            a pool that may have lost half of them is closed as soon as all have left it.
+        transport: Sends.
+        origin: Where its connection goes; to send elsewhere, it would have to be closed.
+        requests: Those that are on their way through it; more than one only where there are so
+            many that they share.
+        left_at: When the last one ended.
+        is_spoilt: Whether the connection's place may be lost: httpcore keeps it, for ever, if its
+            request was cancelled at the wrong moment.
     """
 
-    def __init__(self, transport: _T) -> None:
+    __slots__ = ("is_spoilt", "left_at", "origin", "requests", "transport")
+
+    def __init__(self, transport: _T, origin: bytes) -> None:
         self.transport = transport
+        self.origin = origin
         self.requests = 0
         self.left_at = 0.0
-        self.lost = 0
-
-    @property
-    def is_spoilt(self) -> bool:
-        """Whether no further request is to go through it."""
-        return 2 * self.lost >= ROOM
-
-    @property
-    def has_room(self) -> bool:
-        """Whether a request finds a connection at once."""
-        return self.requests < ROOM - self.lost and not self.is_spoilt
-
-    def note(self, error: BaseException) -> None:
-        """A request ended with this."""
-        if isinstance(error, httpx.PoolTimeout):
-            self.lost = ROOM  # it had room, and none of its connections was free
-        elif not isinstance(error, Exception):
-            self.lost += 1
+        self.is_spoilt = False
 
 
-class _Pools(Generic[_T]):
+class _Pool(Generic[_T]):
     """As many transports as the requests of the moment need."""
 
     def __init__(self, new: Callable[[], _T], clock: Callable[[], float] = time.monotonic) -> None:
@@ -79,7 +72,11 @@ class _Pools(Generic[_T]):
         self._new = new
         self._clock = clock
         self._lock = threading.Lock()
-        self._pools: list[_Pool[_T]] = [_Pool(new())]
+        self._busy: set[_Line[_T]] = set()
+        self._free: dict[bytes, deque[_Line[_T]]] = {}
+        """By origin; what was used last stands last, and is used first."""
+
+        self._given_up: list[_Line[_T]] = []
 
     def build(self, outgoing: Outgoing) -> httpx.Request:
         """A request, as it goes out but for the key."""
@@ -96,46 +93,58 @@ class _Pools(Generic[_T]):
         request.headers["Content-Length"] = str(len(body))
         return request
 
-    def _enter(self) -> tuple[_Pool[_T], _Pool[_T] | None]:
-        """The pool for one more request, and one that nobody needs any more: to be closed."""
+    def _enter(self, url: httpx.URL) -> tuple[_Line[_T], list[_Line[_T]]]:
+        """The line for one more request, and some that nobody needs any more: to be closed."""
+        origin = url.raw_scheme + url.netloc
         with self._lock:
-            unneeded = self._unneeded()
-            if unneeded is not None:
-                self._pools.remove(unneeded)
-            free = (pool for pool in self._pools if pool.has_room)
-            pool = next(free, None) or self._one_more()
-            pool.requests += 1  # here and now: whoever comes next must see it
-            return pool, unneeded
+            free = self._free.get(origin)
+            line = free.pop() if free else self._one_more(origin)
+            line.requests += 1  # here and now: whoever comes next must see it
+            self._busy.add(line)
+            return line, self._unneeded()
 
-    def _unneeded(self) -> _Pool[_T] | None:
-        for pool in self._pools:
-            if pool.is_spoilt and not pool.requests:
-                return pool
-        *_, last = self._pools
-        if last is self._pools[0] or last.requests:
-            return None
-        return last if self._clock() - last.left_at > IDLE else None
+    def _one_more(self, origin: bytes) -> _Line[_T]:
+        if len(self._busy) < MOST:
+            return _Line(self._new(), origin)
+        return min(self._busy, key=lambda line: (line.is_spoilt, line.requests))
 
-    def _one_more(self) -> _Pool[_T]:
-        if len(self._pools) >= MOST:
-            return min(self._pools, key=lambda pool: (pool.is_spoilt, pool.requests))
-        self._pools.append(_Pool(self._new()))
-        return self._pools[-1]
+    def _unneeded(self) -> list[_Line[_T]]:
+        found: list[_Line[_T]] = []
+        while self._given_up and len(found) < AT_ONCE:
+            found.append(self._given_up.pop())
+        since = self._clock() - IDLE
+        for origin, free in list(self._free.items()):
+            while free and free[0].left_at < since and len(found) < AT_ONCE:
+                found.append(free.popleft())
+            if not free:
+                del self._free[origin]
+        return found
 
-    def _leave(self, pool: _Pool[_T], error: BaseException | None = None) -> None:
+    def _leave(self, line: _Line[_T], error: BaseException | None = None) -> None:
+        """A request ended, with this error or without one."""
         with self._lock:
-            if error is not None:
-                pool.note(error)
-            pool.requests -= 1
-            pool.left_at = self._clock()
+            line.requests -= 1
+            if error is not None and not isinstance(error, Exception):
+                line.is_spoilt = True
+            if isinstance(error, httpx.PoolTimeout):
+                line.is_spoilt = True  # or it is shared by too many, which tells the same
+            if line.requests:
+                return
+            self._busy.discard(line)
+            line.left_at = self._clock()
+            if line.is_spoilt:
+                self._given_up.append(line)
+            else:
+                self._free.setdefault(line.origin, deque()).append(line)
 
-    def _close_all(self) -> list[_Pool[_T]]:
+    def _close_all(self) -> list[_Line[_T]]:
         with self._lock:
             self.is_closed = True
-            return list(self._pools)
+            free = [line for lines in self._free.values() for line in lines]
+            return [*self._busy, *free, *self._given_up]
 
 
-class Pools(_Pools[httpx.HTTPTransport]):
+class Pool(_Pool[httpx.HTTPTransport]):
     """The connections of sync clients."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -143,24 +152,25 @@ class Pools(_Pools[httpx.HTTPTransport]):
 
     def send(self, request: httpx.Request) -> httpx.Response:
         """See `Connections.send`."""
-        pool, unneeded = self._enter()
+        line, unneeded = self._enter(request.url)
         try:
-            if unneeded is not None:
-                _close(unneeded.transport)
-            response = pool.transport.handle_request(request)
+            while unneeded:
+                _close(unneeded.pop().transport)
+            response = line.transport.handle_request(request)
         except BaseException as error:
-            self._leave(pool, error)
+            self._given_up += unneeded
+            self._leave(line, error)
             raise
-        response.stream = Body(response, partial(self._leave, pool))
+        response.stream = Body(response, partial(self._leave, line))
         return response
 
     def close(self) -> None:
         """See `Connections.close`."""
-        for pool in self._close_all():
-            pool.transport.close()
+        for line in self._close_all():
+            line.transport.close()
 
 
-class AsyncPools(_Pools[httpx.AsyncHTTPTransport]):
+class AsyncPool(_Pool[httpx.AsyncHTTPTransport]):
     """The connections of async clients on one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -168,21 +178,22 @@ class AsyncPools(_Pools[httpx.AsyncHTTPTransport]):
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """See `AsyncConnections.send`."""
-        pool, unneeded = self._enter()
+        line, unneeded = self._enter(request.url)
         try:
-            if unneeded is not None:
-                await _aclose(unneeded.transport)
-            response = await pool.transport.handle_async_request(request)
+            while unneeded:
+                await _aclose(unneeded.pop().transport)
+            response = await line.transport.handle_async_request(request)
         except BaseException as error:
-            self._leave(pool, error)
+            self._given_up += unneeded
+            self._leave(line, error)
             raise
-        response.stream = AsyncBody(response, partial(self._leave, pool))
+        response.stream = AsyncBody(response, partial(self._leave, line))
         return response
 
     async def aclose(self) -> None:
         """See `AsyncConnections.aclose`."""
-        for pool in self._close_all():
-            await pool.transport.aclose()
+        for line in self._close_all():
+            await line.transport.aclose()
 
 
 def _close(transport: httpx.HTTPTransport) -> None:
@@ -202,7 +213,7 @@ async def _aclose(transport: httpx.AsyncHTTPTransport) -> None:
 
 
 class Body(httpx.SyncByteStream):
-    """A response's body; closing it tells that the request has left its pool."""
+    """A response's body; closing it tells that the request has left its line."""
 
     def __init__(
         self, response: httpx.Response, leave: Callable[[BaseException | None], None]

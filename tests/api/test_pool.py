@@ -1,4 +1,4 @@
-"""Connections: shared by a process or a loop, never across a fork, a few in each pool."""
+"""Connections: shared by a process or a loop, never across a fork, one for each request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from stewrd_integrations.api import AsyncStewrdClient, StewrdClient, pools
+from stewrd_integrations.api import AsyncStewrdClient, StewrdClient, pool
 from stewrd_integrations.api.connections import (
     SharedAsyncConnections,
     SharedConnections,
@@ -25,7 +25,7 @@ from stewrd_integrations.api.connections import (
     shared_async,
 )
 from stewrd_integrations.api.outgoing import Outgoing
-from stewrd_integrations.api.pools import AsyncPools, Pools
+from stewrd_integrations.api.pool import AsyncPool, Pool
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.errors import ConfigurationError, NeverSentError
 from stewrd_integrations.types import Done
@@ -210,64 +210,106 @@ def test_a_proxy_for_another_address_is_not_used(
     assert "Connection refused" not in str(caught.value)
 
 
-# Pools
+# Lines
 
 
-def request_of(server: RawServer, connections: Pools | AsyncPools) -> httpx.Request:
-    url = httpx.URL(f"{server.url}/v1/agent")
+def request_of(server: RawServer, connections: Pool | AsyncPool) -> httpx.Request:
+    return request_to(server.url, connections)
+
+
+def request_to(base_url: str, connections: Pool | AsyncPool) -> httpx.Request:
+    url = httpx.URL(f"{base_url}/v1/agent")
     timeouts = dict.fromkeys(("connect", "read", "write", "pool"), 5.0)
     return connections.build(Outgoing(url, httpx.Headers({"X-Ours": "1"}), b"{}", timeouts))
 
 
-def test_a_few_requests_go_through_each_pool(
-    raw_server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pools, "ROOM", 2)
+def lines(connections: Pool | AsyncPool) -> tuple[list[int], int]:
+    """How many requests each busy line has, and how many lines are free."""
+    busy = sorted((line.requests for line in connections._busy), reverse=True)
+    return busy, sum(map(len, connections._free.values()))
+
+
+def test_each_request_of_a_moment_has_a_connection(raw_server: RawServer) -> None:
     raw_server.script(answer(200, REPLY))
-    now, connections = [0.0], Pools(lambda: now[0])
+    now, connections = [0.0], Pool(lambda: now[0])
     responses = [connections.send(request_of(raw_server, connections)) for _ in range(5)]
-    assert [pool.requests for pool in connections._pools] == [2, 2, 1]
-    assert raw_server.connections == 5
+    assert (lines(connections), raw_server.connections) == (([1] * 5, 0), 5)
     for response in responses:
         response.read()
         response.close()
-    assert [pool.requests for pool in connections._pools] == [0, 0, 0]
+    assert lines(connections) == ([], 5)
     connections.send(request_of(raw_server, connections)).close()
     assert raw_server.connections == 5, "the connections are kept"
-    now[0] = pools.IDLE + 1
-    for left in (2, 1, 1):  # one at each request, and the first one stays
+    now[0] = pool.IDLE + 1
+    for left in (3, 1, 1):  # two at each request, and the one that was used last serves it
         connections.send(request_of(raw_server, connections)).close()
-        assert len(connections._pools) == left
+        assert lines(connections) == ([], left)
     connections.close()
     assert connections.is_closed
 
 
-def test_a_request_that_fails_has_left_its_pool(raw_server: RawServer) -> None:
+def test_what_was_used_last_is_used_first(raw_server: RawServer) -> None:
+    """So the others grow old, and are left."""
+    raw_server.script(answer(200, REPLY))
+    now, connections = [0.0], Pool(lambda: now[0])
+    for response in [connections.send(request_of(raw_server, connections)) for _ in range(2)]:
+        now[0] += 1
+        response.close()
+    for _ in range(5):
+        now[0] += 1
+        connections.send(request_of(raw_server, connections)).close()
+    assert lines(connections) == ([], 1)
+    connections.close()
+
+
+def test_addresses_do_not_take_connections_from_one_another(raw_server: RawServer) -> None:
+    raw_server.script(answer(200, REPLY))
+    with Emulator() as other:
+        connections = Pool()
+        for _ in range(3):
+            for url in (raw_server.url, other.url):
+                response = connections.send(request_to(url, connections))
+                response.read()
+                response.close()
+        assert (raw_server.connections, lines(connections)) == (1, ([], 2))
+        connections.close()
+
+
+def test_a_request_that_fails_has_left_its_line(raw_server: RawServer) -> None:
     raw_server.script([CUT], [*answer(200, REPLY)[:1], CUT], answer(200, REPLY))
-    connections = Pools()
+    connections = Pool()
     with pytest.raises(httpx.RemoteProtocolError):
         connections.send(request_of(raw_server, connections))
-    assert connections._pools[0].requests == 0
+    assert lines(connections) == ([], 1)
     connections.send(request_of(raw_server, connections)).close()
-    assert connections._pools[0].requests == 0
+    assert lines(connections) == ([], 1)
     connections.close()
 
 
-def test_no_more_pools_than_so_many(raw_server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "ROOM", 1)
-    monkeypatch.setattr(pools, "MOST", 2)
+def test_beyond_so_many_they_share(raw_server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "MOST", 2)
     raw_server.script(answer(200, REPLY))
-    connections = Pools()
-    responses = [connections.send(request_of(raw_server, connections)) for _ in range(4)]
-    assert [pool.requests for pool in connections._pools] == [2, 2]
-    for response in responses:
-        response.close()
+    connections = Pool()
+    first, second = (connections.send(request_of(raw_server, connections)) for _ in range(2))
+    waiting = threading.Thread(
+        target=lambda: connections.send(request_of(raw_server, connections)).close()
+    )
+    waiting.start()
+    while lines(connections)[0] != [2, 1]:
+        time.sleep(0.01)
+    assert raw_server.connections == 2
+    first.read()
+    first.close()
+    second.read()
+    second.close()
+    waiting.join(5)
+    assert (lines(connections), raw_server.connections) == (([], 2), 2)
     connections.close()
 
 
-async def test_requests_of_one_moment_do_not_crowd_into_one_pool(raw_server: RawServer) -> None:
+async def test_requests_of_one_moment_do_not_wait_for_one_another(raw_server: RawServer) -> None:
     raw_server.script([0.2, *answer(200, REPLY)])
-    connections = AsyncPools()
+    connections = AsyncPool()
 
     async def one() -> None:
         response = await connections.send(request_of(raw_server, connections))
@@ -276,41 +318,60 @@ async def test_requests_of_one_moment_do_not_crowd_into_one_pool(raw_server: Raw
 
     tasks = [asyncio.ensure_future(one()) for _ in range(40)]
     await asyncio.sleep(0)
-    assert [pool.requests for pool in connections._pools] == [16, 16, 8]
+    assert lines(connections) == ([1] * 40, 0)
     await asyncio.gather(*tasks)
-    assert [pool.requests for pool in connections._pools] == [0, 0, 0]
+    assert lines(connections) == ([], 40)
     await connections.aclose()
 
 
-async def test_a_request_that_was_cancelled_has_left_its_pool(raw_server: RawServer) -> None:
+async def test_a_request_that_was_cancelled_has_left_its_line(raw_server: RawServer) -> None:
     raw_server.script([HANG])
-    connections = AsyncPools()
+    connections = AsyncPool()
     for seconds in (0.0, 0.05):
         task = asyncio.ensure_future(connections.send(request_of(raw_server, connections)))
         await asyncio.sleep(seconds)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert connections._pools[0].requests == 0
+        assert lines(connections) == ([], 0), "its connection may be lost, so nobody gets it"
     await connections.aclose()
 
 
-async def test_an_idle_pool_of_the_loop_is_closed(
-    raw_server: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pools, "ROOM", 1)
+async def test_an_idle_connection_of_the_loop_is_closed(raw_server: RawServer) -> None:
     raw_server.script(answer(200, REPLY))
     now = [0.0]
-    connections = AsyncPools(lambda: now[0])
-    held = [await connections.send(request_of(raw_server, connections)) for _ in range(2)]
-    now[0] = pools.IDLE + 1
-    await (await connections.send(request_of(raw_server, connections))).aclose()
-    assert len(connections._pools) == 3, "the last one was left just now"
-    now[0] += pools.IDLE + 1
+    connections = AsyncPool(lambda: now[0])
+    held = [await connections.send(request_of(raw_server, connections)) for _ in range(3)]
     await held[0].aclose()
-    await (await connections.send(request_of(raw_server, connections))).aclose()
-    assert [pool.requests for pool in connections._pools] == [0, 1]
+    now[0] = pool.IDLE + 1
     await held[1].aclose()
+    await (await connections.send(request_of(raw_server, connections))).aclose()
+    assert lines(connections) == ([1], 1), "the one that was left long ago is closed"
+    await held[2].aclose()
+    await connections.aclose()
+
+
+async def test_who_is_cancelled_while_idle_ones_are_closed_leaves_them_to_the_next(
+    raw_server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw_server.script(answer(200, REPLY))
+    now = [0.0]
+    connections = AsyncPool(lambda: now[0])
+    held = [await connections.send(request_of(raw_server, connections)) for _ in range(3)]
+    for response in held:
+        await response.aclose()
+    now[0] = pool.IDLE + 1
+
+    async def cancelled(_transport: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "_aclose", cancelled)
+        with pytest.raises(asyncio.CancelledError):
+            await connections.send(request_of(raw_server, connections))
+    assert len(connections._given_up) == 2, "one that was not begun with, and one's own"
+    await (await connections.send(request_of(raw_server, connections))).aclose()
+    assert connections._given_up == []
     await connections.aclose()
 
 
@@ -346,64 +407,43 @@ def test_certificates_that_cannot_be_read_are_named(
     empty.touch()
     for file in (tmp_path / "none.pem", empty):
         monkeypatch.setenv("SSL_CERT_FILE", str(file))
-        pools.tls.cache_clear()
+        pool.tls.cache_clear()
         with pytest.raises(ConfigurationError, match="certificates") as caught:
-            Pools()
+            Pool()
         assert "SSL_CERT_FILE" in str(caught.value)
-    pools.tls.cache_clear()
+    pool.tls.cache_clear()
 
 
-async def test_a_pool_whose_requests_were_cancelled_is_given_up(
+async def test_a_connection_whose_request_was_cancelled_is_given_up(
     raw_server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # httpcore keeps the place of a connection for ever, if its request is cancelled just as it
-    # was made, or just as it is given back: sixteen such, and nobody gets an answer any more.
+    # was made, or just as it is given back.
     raw_server.script(answer(200, REPLY))
-    connections = AsyncPools()
-    (first,) = connections._pools
+    connections = AsyncPool()
+    await (await connections.send(request_of(raw_server, connections))).aclose()
+    first = next(iter(connections._free.values()))[0]
 
     async def cancelled(_request: httpx.Request) -> httpx.Response:
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patch:
         patch.setattr(first.transport, "handle_async_request", cancelled)
-        for lost in range(pools.ROOM // 2):
-            assert (first.lost, first.has_room) == (lost, True)
-            with pytest.raises(asyncio.CancelledError):
-                await connections.send(request_of(raw_server, connections))
-    assert not first.has_room
+        with pytest.raises(asyncio.CancelledError):
+            await connections.send(request_of(raw_server, connections))
+    assert connections._given_up == [first]
     await (await connections.send(request_of(raw_server, connections))).aclose()
-    assert first not in connections._pools
+    assert (connections._given_up, lines(connections)) == ([], ([], 1))
     await connections.aclose()
 
 
-async def test_a_cancelled_request_leaves_room_for_fewer(raw_server: RawServer) -> None:
-    raw_server.script([HANG])
-    connections = AsyncPools()
-    tasks = []
-    for count in (1, pools.ROOM):
-        tasks = [
-            asyncio.ensure_future(connections.send(request_of(raw_server, connections)))
-            for _ in range(count)
-        ]
-        await asyncio.sleep(0)
-        if count == 1:
-            tasks[0].cancel()
-            await asyncio.wait(tasks)
-    assert [pool.requests for pool in connections._pools] == [pools.ROOM - 1, 1]
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    assert [pool.requests for pool in connections._pools] == [0, 0]
-    await connections.aclose()
-
-
-def test_a_pool_that_has_no_connection_left_is_given_up(
+def test_a_line_that_has_no_connection_left_is_given_up(
     raw_server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw_server.script(answer(200, REPLY))
-    connections = Pools()
-    first = connections._pools[0]
+    connections = Pool()
+    connections.send(request_of(raw_server, connections)).close()
+    first = next(iter(connections._free.values()))[0]
 
     def refuse(_request: httpx.Request) -> httpx.Response:
         raise httpx.PoolTimeout("")
@@ -411,20 +451,21 @@ def test_a_pool_that_has_no_connection_left_is_given_up(
     monkeypatch.setattr(first.transport, "handle_request", refuse)
     with pytest.raises(httpx.PoolTimeout):
         connections.send(request_of(raw_server, connections))
+    assert connections._given_up == [first]
     connections.send(request_of(raw_server, connections)).close()
-    assert first not in connections._pools
+    assert (connections._given_up, lines(connections)) == ([], ([], 1))
     connections.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 def test_a_forked_child_leaves_the_answers_of_its_parent_alone(raw_server: RawServer) -> None:
     raw_server.script([answer(200, REPLY)[0][:-1], HANG])
-    connections = Pools()
+    connections = Pool()
     response = connections.send(request_of(raw_server, connections))
     chunks = iter(cast("httpx.SyncByteStream", response.stream))
     next(chunks)
-    (pool,) = connections._pools
-    with connections._lock, pool.transport._pool._optional_thread_lock:  # as another thread may
+    (line,) = connections._busy
+    with connections._lock, line.transport._pool._optional_thread_lock:  # as another thread may
         child = os.fork()
         if child == 0:
             signal.alarm(5)
@@ -434,5 +475,5 @@ def test_a_forked_child_leaves_the_answers_of_its_parent_alone(raw_server: RawSe
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     response.close()
-    assert pool.requests == 0
+    assert lines(connections) == ([], 1)
     connections.close()
