@@ -125,7 +125,8 @@ def markdown(tables: Tables) -> str:
     for title, table in tables.items():
         head = TITLES.get(title, f"`{title.split(',')[0]}`,{title.partition(',')[2]}")
         if "at once" in title:
-            head = title.replace("at once", "conversations at once")
+            talks = "conversation" if title.startswith("1 ") else "conversations"
+            head = title.replace("at once", f"{talks} at once")
         parts += [f"### {head}", _rows(table)]
         if title == "invoke":
             parts.append(f"![Times the floor, by peer]({TURNS_PLOT})")

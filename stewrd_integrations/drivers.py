@@ -11,15 +11,18 @@ import asyncio
 import inspect
 import logging
 import os
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from dataclasses import field
 from operator import attrgetter
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from .api import AsyncStewrdClient, StewrdClient
 from .budget import Budget, Spending
 from .errors import ConfigurationError, InterruptedStreamError, StoreError
+from .locks import held_here
 from .sessions.binding import Binding
 from .sessions.call import Outcome
 from .sessions.effects import (
@@ -60,6 +63,9 @@ STORE_CHANCES = 2
 
 _warned: dict[tuple[str, str], float] = {}
 _last_words: set[asyncio.Task[None]] = set()
+_under_way: WeakKeyDictionary[object, Flow[Outcome]] = WeakKeyDictionary()
+"""The turns by who performs them. Where a stream is garbage, so that its turn were garbage too, the
+collector could close the turn before it was asked for its last words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,7 @@ def drive(
 ) -> Generator[Event | Outcome, None, None]:
     """Perform a turn; yields its events and then its outcome."""
     hands = _Hands(client, around)
+    _under_way[hands] = flow
     try:
         effect = next(flow)
         while True:
@@ -191,6 +198,13 @@ class _Hands:
     def end(self, last: _LastWords) -> None:
         if os.getpid() != self._process:
             return  # a forked child has a copy of a turn that is not its own
+        if last.wanted and held_here():
+            # It is garbage, and was collected while this thread was busy with a store.
+            threading.Thread(target=self._say, args=(last,), name="stewrd-last-words").start()
+        else:
+            self._say(last)
+
+    def _say(self, last: _LastWords) -> None:
         for effect in last:
             last.answer = self.perform(effect)
         self.close()
@@ -275,6 +289,7 @@ async def adrive(
 ) -> AsyncGenerator[Event | Outcome, None]:
     """`drive` for the event loop."""
     hands = _AsyncHands(client, around)
+    _under_way[hands] = flow
     try:
         effect = next(flow)
         while True:

@@ -16,9 +16,10 @@ from stewrd_integrations import drivers, errors
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.options import Options
 from stewrd_integrations.runtime import Runtime
-from stewrd_integrations.sessions.call import Outcome
+from stewrd_integrations.sessions.call import Call, Outcome
+from stewrd_integrations.sessions.effects import Emit, Pieces
 from stewrd_integrations.stores import MemoryStore
-from stewrd_integrations.types import Message, Token
+from stewrd_integrations.types import Done, Message, Token, Tool
 from tests.talks import Talk
 from tests.worlds import Stage
 
@@ -413,3 +414,62 @@ def check_many(emulator: Emulator) -> None:
         questions = [said.text for said in run.conversation.messages if "question" in said.text]
         asked = [text for text in questions if not text.startswith("re: ")]
         assert len(asked) <= 1, "a question of another call stands in the context"
+
+
+def named(stage: Stage) -> tuple[Runtime, Call]:
+    talk = Talk(stage.model(), "ada")
+    return talk.model, talk.model.call(talk.list_with("hello"), {"conversation_id": "ada"})
+
+
+def named_again(stage: Stage) -> tuple[Runtime, Call]:
+    talk = begun(stage)
+    return talk.model, streaming(talk)
+
+
+def unnamed(stage: Stage) -> tuple[Runtime, Call]:
+    model = stage.model()
+    return model, model.call([Message("user", "hello")], {})
+
+
+def with_tools(stage: Stage) -> tuple[Runtime, Call]:
+    model, tool = stage.model(), Tool("look", "Looks.", {"type": "object", "properties": {}})
+    return model, model.call([Message("user", "look")], {"conversation_id": "ada"}, tools=[tool])
+
+
+@pytest.mark.parametrize("begin", [named, named_again, unnamed, with_tools])
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_turn_that_is_closed_asks_for_nothing(begin: Any, failing: bool) -> None:
+    """As in a child of a fork, where nobody performs it; Python would complain at its end."""
+    steps = 0
+    while True:
+        stage = Stage.make(lambda context: "one two three four")
+        model, call = begin(stage)
+        if failing:
+            stage.fail_next("hang_up")
+        flow, around = model._turn(call)
+        if _went_on(flow, drivers._Hands(model.client, around), steps):
+            break
+        flow.close()
+        steps += 1
+    assert steps >= 6
+
+
+def _went_on(flow: Any, hands: Any, steps: int) -> bool:
+    """Take so many steps of a turn; whether it has ended."""
+    answer: Any = None
+    failure: BaseException | None = None
+    for _ in range(steps + 1):
+        try:
+            effect = flow.throw(failure) if failure else flow.send(answer)
+        except (StopIteration, errors.StewrdError):
+            return True
+        answer = failure = None
+        try:
+            if isinstance(effect, Pieces):
+                while not isinstance(answer := hands.next_piece(effect), Done):
+                    pass
+            elif not isinstance(effect, Emit):
+                answer = hands.perform(effect)
+        except errors.StewrdError as error:
+            failure = error
+    return False

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,6 +21,7 @@ from typing import Any, Generic, TypeVar, cast
 import httpx
 
 from ..errors import ConfigurationError
+from ..locks import new_lock
 from .outgoing import Outgoing
 
 logger = logging.getLogger("stewrd_integrations")
@@ -71,7 +71,7 @@ class _Pool(Generic[_T]):
         self.is_closed = False
         self._new = new
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._busy: set[_Line[_T]] = set()
         self._free: dict[bytes, deque[_Line[_T]]] = {}
         """By origin; what was used last stands last, and is used first."""
@@ -106,7 +106,7 @@ class _Pool(Generic[_T]):
     def _one_more(self, origin: bytes) -> _Line[_T]:
         if len(self._busy) < MOST:
             return _Line(self._new(), origin)
-        return min(self._busy, key=lambda line: (line.is_spoilt, line.requests))
+        return min(list(self._busy), key=lambda line: (line.is_spoilt, line.requests))
 
     def _unneeded(self) -> list[_Line[_T]]:
         found: list[_Line[_T]] = []

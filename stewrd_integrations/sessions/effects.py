@@ -224,4 +224,8 @@ Effect: TypeAlias = (
 
 T = TypeVar("T")
 Flow: TypeAlias = Generator[Effect, Any, T]
-"""A generator of effects that ends with a value."""
+"""A generator of effects that ends with a value.
+
+Where it is closed (`GeneratorExit`), as in a child of a fork, it asks for nothing any more: nobody
+would perform it, and Python would complain. Whoever walks away throws in `Abandoned`.
+"""

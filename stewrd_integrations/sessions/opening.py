@@ -189,30 +189,39 @@ def _open_new(
         return NoSeat(NO_PLAN)
     if notes.is_refused(note, "full", now):
         return NoSeat("the server said that no slot is free")
-    pool = f"{keys.project}/provisional"
-    ttl = policy.idle_timeout + MARGIN
     if provisional:
-        share = Occupy(pool, temporary, PROVISIONAL_LIMIT, ttl)
-        if not (yield from _occupied(share)):
-            share_of = f"{PROVISIONAL_LIMIT} of {PROVISIONAL_LIMIT}"
-            return NoSeat(f"first turns without a name hold their share of the slots ({share_of})")
-    limit = policy.max_active_sessions
-    if provisional:
-        limit = min(limit, limit // 2 + 1)
+        return (yield from _open_provisional(keys, policy, temporary, now))
+    return (yield from _create(keys, policy, temporary, policy.max_active_sessions, now))
+
+
+def _open_provisional(
+    keys: Keys, policy: Policy, temporary: str, now: float
+) -> Flow[Seat | NoSeat]:
+    """A session for a first turn without a name; such may hold a share of the slots only."""
+    pool, ttl = f"{keys.project}/provisional", policy.idle_timeout + MARGIN
+    if not (yield from _occupied(Occupy(pool, temporary, PROVISIONAL_LIMIT, ttl))):
+        share_of = f"{PROVISIONAL_LIMIT} of {PROVISIONAL_LIMIT}"
+        return NoSeat(f"first turns without a name hold their share of the slots ({share_of})")
+    limit = min(policy.max_active_sessions, policy.max_active_sessions // 2 + 1)
     try:
         seat = yield from _create(keys, policy, temporary, limit, now)
-        if provisional and isinstance(seat, Seat):
+        if isinstance(seat, Seat):
             yield Occupy(pool, seat.session_id, PROVISIONAL_LIMIT + 1, ttl)
-    finally:
-        if provisional:
-            yield Vacate(pool, temporary)
-    return replace(seat, provisional=provisional) if isinstance(seat, Seat) else seat
+    except GeneratorExit:
+        raise
+    except BaseException:
+        yield Vacate(pool, temporary)
+        raise
+    yield Vacate(pool, temporary)
+    return replace(seat, provisional=True) if isinstance(seat, Seat) else seat
 
 
 def _occupied(wish: Occupy) -> Flow[bool]:
     """Take a slot; one of a call that is cancelled meanwhile is given back."""
     try:
         return bool((yield wish))
+    except GeneratorExit:
+        raise
     except BaseException:
         yield Vacate(wish.pool, wish.slot)
         raise

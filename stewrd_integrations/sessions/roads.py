@@ -120,6 +120,8 @@ class Roads(Learning):
         session_id = str(send.session_id)
         try:
             return (yield from exchange(send, self.call, self._shown, hidden=hidden))
+        except GeneratorExit:
+            raise
         except BaseException as error:
             why = yield from self._without_tools(send, error)
             if why is not None:
@@ -219,6 +221,8 @@ class Roads(Learning):
                 epoch=self.epoch,
                 answered=binding is not None,
             )
+        except GeneratorExit:
+            raise
         except BaseException:
             if binding is not None:
                 yield put_back(self.keys, binding)
@@ -311,6 +315,8 @@ class Roads(Learning):
             fresh = self._all_but(speech)
             decision = decision_of("stateless", self.call.alone or reason, speech, fresh=fresh)
             answer = yield from exchange(self._send(speech, None, decision), self.call, self._shown)
+        except GeneratorExit:
+            raise
         except BaseException:
             if binding is not None and binding.session_id is None:
                 # It ties no session, so nothing can be wrong with it.
@@ -383,6 +389,8 @@ class Roads(Learning):
             answer = yield from exchange(
                 self._submit(run, task, None, decision), self.call, self._shown
             )
+        except GeneratorExit:
+            raise
         except BaseException as error:
             fate = verdict(error, shown=self._handed_out, retry_on_compute_error=False)
             if fate != "gone" and not was_one_too_many(run.rounds, error):
@@ -409,6 +417,8 @@ class Roads(Learning):
             speech = yield from everything(self.keys)
             decision = decision_of("stateless", reason, speech, fresh=self._all_but(speech))
             answer = yield from exchange(self._send(speech, None, decision), self.call, self._shown)
+        except GeneratorExit:
+            raise
         except BaseException as error:
             if self.in_vain and isinstance(error, StewrdError) and error.charged == "no":
                 error.charged = "likely"  # not for this attempt, but for the one before it

@@ -87,6 +87,8 @@ class _Turn:
         arrival = self._arrival(self.roads.began)
         try:
             self.roads.note = yield ChangeNote(self.keys.note, notes.arrive(arrival))
+        except GeneratorExit:
+            raise
         except BaseException:  # it may have come about all the same
             yield ChangeNote(self.keys.note, notes.released(self.call.ids.call, dropped=False))
             raise
@@ -101,6 +103,8 @@ class _Turn:
             return outcome
         try:
             return (yield from self._converse())
+        except GeneratorExit:
+            raise
         except BaseException:
             released = notes.released(self.call.ids.call, dropped=self.roads.dropped)
             yield ChangeNote(self.keys.note, released)

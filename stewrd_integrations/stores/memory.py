@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, TypeVar
 from weakref import WeakSet
 
+from ..locks import new_lock
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
 from ..sessions.notes import Sound
@@ -50,7 +50,7 @@ class MemoryStore:
         self._clock = clock
         self._transcript_ttl = checked_ttl(transcript_ttl)
         self._transcripts: Table[list[str]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._bindings = Shelves()
         self._pools: dict[str, Slots] = {}
         self._notes: Table[bytes | Sound] = OrderedDict()
@@ -219,7 +219,7 @@ class MemoryStore:
 
     def _forget_bindings(self) -> None:
         # Parent and child would both hold them, and so continue the same sessions.
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._bindings = Shelves()
 
     @staticmethod

@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakSet
 
 from ..errors import StoreError
+from ..locks import new_lock
 from .sqlite_looking import Glance, glance
 from .sqlite_schema import (
     COUNT_TAKES,
@@ -88,7 +89,7 @@ class SharedFile:
         self.path = path
         self.busy_timeout = busy_timeout
         self._failures = Failures(path)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._connection: sqlite3.Connection | None = None
         self._identity: Identity | None = None
         self._takes = 0
@@ -153,7 +154,7 @@ class SharedFile:
 
     def start_anew(self) -> None:
         """In the child, after the fork."""
-        self._lock = threading.Lock()  # the other may be held by a thread that is not here
+        self._lock = new_lock()  # the other may be held by a thread that is not here
         # Not closed, if it is still there: such a thread was in the midst of a transaction, which
         # goes on in the parent. The thread's frames, which never end, keep it from being collected.
         self._connection = None

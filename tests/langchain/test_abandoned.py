@@ -61,6 +61,33 @@ def test_a_stream_whose_reader_fails(stewrd: Emulator, model: ChatStewrd) -> Non
     goes_on(stewrd, model, messages)
 
 
+def in_a_circle(chunks: Any) -> None:
+    """Only the garbage collector gets at it."""
+    circle: list[Any] = [chunks]
+    circle.append(circle)
+
+
+def test_a_stream_that_is_garbage(stewrd: Emulator, model: ChatStewrd) -> None:
+    messages, more = begun(model)
+    chunks: Any = model.stream(more, conversation_id="c")
+    next(chunks)
+    in_a_circle(chunks)
+    del chunks
+    gc.collect()
+    goes_on(stewrd, model, messages)
+
+
+async def test_an_async_stream_that_is_garbage(stewrd: Emulator, model: ChatStewrd) -> None:
+    messages, more = begun(model)
+    chunks: Any = model.astream(more, conversation_id="c")
+    await anext(chunks)
+    in_a_circle(chunks)
+    del chunks
+    gc.collect()
+    await asyncio.sleep(0.1)  # its end is a task of the event loop
+    goes_on(stewrd, model, messages)
+
+
 async def test_an_async_stream_that_is_left_ends_at_once(
     stewrd: Emulator, model: ChatStewrd
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -57,26 +58,32 @@ async def test_a_capability_at_work_is_told_by_empty_chunks(llm: StewrdLLM, way:
     assert end == {"type": "tool_end", "tool": "research"}
 
 
-async def leave(way: Way, llm: StewrdLLM, text: str, *, close: bool) -> None:
+async def leave(way: Way, llm: StewrdLLM, text: str, how: str) -> None:
     """Read the first chunk of a stream and go."""
+    circle: list[Any] = []
     if way.name == "stream_chat":
         stream = llm.stream_chat([user(text)], **NAMED)
         assert next(stream).delta
-        if close:
+        circle += [circle, stream]
+        if how == "closed":
             stream.close()
-        return
-    astream = await llm.astream_chat([user(text)], **NAMED)
-    assert (await anext(astream)).delta
-    if close:
-        await astream.aclose()
+    else:
+        astream = await llm.astream_chat([user(text)], **NAMED)
+        assert (await anext(astream)).delta
+        circle += [circle, astream]
+        if how == "closed":
+            await astream.aclose()
+    if how != "collected":
+        circle.clear()
 
 
 @STREAMS
-@pytest.mark.parametrize("close", [True, False], ids=["closed", "forgotten"])
+@pytest.mark.parametrize("how", ["closed", "forgotten", "collected"])
 async def test_a_stream_that_is_left_leaves_no_session_to_continue(
-    emulator: Emulator, llm: StewrdLLM, way: Way, close: bool
+    emulator: Emulator, llm: StewrdLLM, way: Way, how: str
 ) -> None:
-    await leave(way, llm, "My name is Bob.", close=close)
+    await leave(way, llm, "My name is Bob.", how)
+    gc.collect()
     await asyncio.sleep(0.05)
     talk = Talk(llm, way, **NAMED)
     await talk.say("My name is Ada.")

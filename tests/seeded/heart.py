@@ -199,8 +199,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "first turns without a name take every slot",
         OPENING,
-        "limit = min(limit, limit // 2 + 1)",
-        "pass",
+        "limit = min(policy.max_active_sessions, policy.max_active_sessions // 2 + 1)",
+        "limit = policy.max_active_sessions",
     ),
     Mutant("churn is never noticed", "sessions/notes.py", ">= CHURN_LIMIT", ">= 10_000"),
     Mutant(

@@ -10,6 +10,20 @@ OFFERS, STAMPS, BUDGET = "offers.py", "stamps.py", "budget.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "a stream that is garbage says its last words to a store that its own thread is in",
+        "drivers.py",
+        "if last.wanted and held_here():",
+        "if last.wanted and not self:",
+        "tests/test_locks.py",
+    ),
+    Mutant(
+        "the turn of a stream that is garbage is closed before its last words",
+        "drivers.py",
+        "    hands = _Hands(client, around)\n    _under_way[hands] = flow\n",
+        "    hands = _Hands(client, around)\n",
+        "tests/test_locks.py",
+    ),
+    Mutant(
         "one model object continues what another one heard",
         RUNTIME,
         "self._scope = secrets.token_hex(16)",

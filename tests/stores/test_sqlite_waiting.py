@@ -95,7 +95,8 @@ def test_a_fork_does_not_wait_for_a_file_that_another_program_holds(path: Path) 
     store.put(binding("1", "k"), DAY)
     with held(path) as other, ThreadPoolExecutor(1) as threads:
         waits = threads.submit(store.note, "n", lambda _: {"a": 1})
-        while not store._file._lock.locked():
+        while store._file._lock.acquire(blocking=False):
+            store._file._lock.release()  # nobody has it yet
             time.sleep(0.01)
         began = time.monotonic()
         child = multiprocessing.get_context("fork").Process(target=os.getpid)

@@ -1,0 +1,81 @@
+"""Garbage that is collected in the midst of a store: nobody waits for ever, and nothing is lost."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stewrd_integrations.locks import held_here, new_lock
+from stewrd_integrations.stores import MemoryStore, SQLiteStore
+from stewrd_integrations.types import Token
+
+from .talks import Talk
+from .worlds import Stage
+
+
+def in_a_thread(work: Callable[[], Any]) -> list[Any]:
+    """What it gives back; nothing if it never ends."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
+    thread.start()
+    thread.join(10)
+    return results
+
+
+def test_a_thread_knows_what_it_holds() -> None:
+    lock, other = new_lock(), new_lock()
+    assert not held_here()
+    with lock:
+        assert held_here()
+        assert in_a_thread(held_here) == [False]
+        with other, lock:
+            assert held_here()
+        assert held_here()
+    assert not held_here()
+    del lock, other
+    assert not held_here()
+
+
+@pytest.fixture
+def by_hand() -> Iterator[None]:
+    """Garbage is collected when a test says so."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage.make(lambda context: "one two three four")
+    with closing(SQLiteStore(tmp_path / "stewrd.db", clock=stage.clock)) as sqlite:
+        stage.store = MemoryStore(stage.clock) if request.param == "memory" else sqlite
+        yield stage
+
+
+def test_a_stream_that_is_collected_in_the_midst_of_its_store(stage: Stage, by_hand: None) -> None:
+    talk = Talk(stage.model(), "ada")
+    talk.say("hello")
+    call = talk.model.call(talk.list_with("tell me"), {"conversation_id": "ada"}, stream=True)
+    stream = talk.model.stream(call)
+    assert next(stream) == Token("one")
+    circle: list[Any] = [stream]
+    circle.append(circle)
+    del stream, circle
+
+    def collecting(note: dict[str, Any]) -> dict[str, Any]:
+        gc.collect()
+        return {**note, "a": 1}
+
+    assert in_a_thread(lambda: stage.store.note("another", collecting)) == [{"a": 1}]
+    for thread in threading.enumerate():
+        if thread.name == "stewrd-last-words":
+            thread.join(10)
+    talk.say("next")
+    assert talk.way()[0] == "replayed", "the name is free, and its session is given up"
