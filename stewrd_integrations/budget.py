@@ -28,15 +28,14 @@ class Budget:
     """
 
     def __init__(self, limit: float | None) -> None:
-        number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
-        if limit is not None and (not number or not limit >= 0):
-            raise ConfigurationError(
-                f"max_credits={limit!r} is not a number of credits.",
-                advice="Use 0 or more, or None for no limit.",
-            )
-        self._limit = limit
+        self._limit = _checked(limit)
         self._lock = threading.Lock()
         self._spent = 0.0
+
+    def under(self, limit: float | None) -> Budget:
+        """This very budget, with another limit; what was spent stays spent."""
+        self._limit = _checked(limit)
+        return self
 
     @property
     def spent(self) -> float:
@@ -53,8 +52,8 @@ class Budget:
         with self._lock:
             if self._limit is not None and self._spent + cost > self._limit:
                 raise CreditLimitError(
-                    f"The request may cost {cost} credits, and {self._spent:g} of "
-                    f"max_credits={self._limit:g} are spent."
+                    f"The request may cost {cost} credit{'' if cost == 1 else 's'}, and "
+                    f"{self._spent:g} of max_credits={self._limit:g} are spent."
                 )
             self._spent += cost
         return Spending(self, cost)
@@ -63,6 +62,16 @@ class Budget:
         """Count more or less than was reserved."""
         with self._lock:
             self._spent += difference
+
+
+def _checked(limit: float | None) -> float | None:
+    number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+    if limit is not None and (not number or not limit >= 0):
+        raise ConfigurationError(
+            f"max_credits={limit!r} is not a number of credits.",
+            advice="Use 0 or more, or None for no limit.",
+        )
+    return limit
 
 
 class Spending:

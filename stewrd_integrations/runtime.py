@@ -77,15 +77,20 @@ class Explanation:
 class Runtime:
     """Answers the calls of one model object.
 
+    Args:
+        options: The model's.
+        former: What answered the calls of the same object before its options were changed.
+
     Attributes:
         store: Where is remembered which session heard what.
         budget: What the model may spend, and has spent.
+        scope: Names the model object: what is known by its words alone is known within it.
 
     Raises:
         ConfigurationError: An option is wrong.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, former: Runtime | None = None) -> None:
         self._options = options
         self._policy = Policy(**{name: getattr(options, name) for name in _POLICY_NAMES})
         if options.on_store_error not in ("stateless", "error"):
@@ -94,14 +99,15 @@ class Runtime:
             )
         self.store = _store_of(options.store)
         self._key = ApiKey(options.api_key)
-        self._scope = secrets.token_hex(16)
-        self.budget = Budget(options.max_credits)
+        self.scope: str = secrets.token_hex(16) if former is None else former.scope
         try:
             self._who = checked_who({name: getattr(options, name) for name in PER_CALL})
         except InvalidInputError as wrong:
             raise ConfigurationError(wrong.message, advice=wrong.advice) from None
         self._client: StewrdClient | None = self._new_client()  # it checks the rest
         self._async_client: AsyncStewrdClient | None = None
+        limit = options.max_credits
+        self.budget: Budget = Budget(limit) if former is None else former.budget.under(limit)
 
     @property
     def client(self) -> StewrdClient:
@@ -163,7 +169,7 @@ class Runtime:
         return Call(
             messages=tuple(messages),
             ids=_fresh_ids(),
-            scope=self._scope,
+            scope=self.scope,
             thread=thread,
             one_shot=one_shot or alone,
             alone=WHY_ALONE if alone else "",

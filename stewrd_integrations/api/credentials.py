@@ -6,6 +6,7 @@ hold it in a local, and :class:`ApiKey` keeps it in a closure, out of reach of `
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import os
 import re
@@ -72,7 +73,15 @@ class ApiKey:
             ConfigurationError: The key is missing, has quotation marks around it, or holds a
                 character no header can carry.
         """
-        value = _plain(self._ask())
+        given = self._ask()
+        if inspect.iscoroutine(given):
+            given.close()
+            raise ConfigurationError(
+                "api_key is an async function, which nobody awaits.",
+                advice="Pass one that gives the key at once, and renew the key elsewhere.",
+            )
+        value = _plain(given)
+        del given
         problem = _problem_with(value)
         if problem is not None:
             del value

@@ -26,15 +26,16 @@ from .outgoing import Outgoing
 
 logger = logging.getLogger("stewrd_integrations")
 
-MOST = 1_000
-"""Requests at once in a process, or on a loop, from which on they share connections, and wait."""
+MOST = 500
+"""Requests at once in a process, or on a loop, from which on they share connections, and wait. Many
+systems let a process have 1,024 files open."""
 
 IDLE = 4.0
 """Seconds after which a connection is left. One that the server closes at the moment of sending
 looks like one that died at work, so idle ones are left before a server would close them."""
 
-AT_ONCE = 2
-"""Connections that nobody needs any more which a request closes: more than it can open."""
+AT_ONCE = 16
+"""Connections that nobody needs any more which one request closes, so that none takes long."""
 
 _LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE)
 
@@ -221,7 +222,7 @@ class Body(httpx.SyncByteStream):
         self._stream = cast("httpx.SyncByteStream", response.stream)
         self._bytes: Iterator[bytes] | None = None
         self._process = os.getpid()
-        self._connection = response.extensions.get("network_stream")
+        self._connection = _connection_of(response)
         self._leave = leave
 
     def __iter__(self) -> Iterator[bytes]:
@@ -236,7 +237,8 @@ class Body(httpx.SyncByteStream):
             _of_the_parent.append(self)
             return
         try:
-            _refuse_surplus(self._stream, self._connection)
+            if not _refuses_surplus(self._stream, self._connection):
+                self._connection.close()
             self._stream.close()
         except BaseException as error:
             self._leave(error)
@@ -255,7 +257,7 @@ class AsyncBody(httpx.AsyncByteStream):
         self, response: httpx.Response, leave: Callable[[BaseException | None], None]
     ) -> None:
         self._stream = cast("httpx.AsyncByteStream", response.stream)
-        self._connection = response.extensions.get("network_stream")
+        self._connection = _connection_of(response)
         self._leave = leave
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -264,7 +266,8 @@ class AsyncBody(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         """Called once, by the response."""
         try:
-            _refuse_surplus(self._stream, self._connection)
+            if not _refuses_surplus(self._stream, self._connection):
+                await self._connection.aclose()
             await self._stream.aclose()
         except BaseException as error:
             self._leave(error)
@@ -272,25 +275,48 @@ class AsyncBody(httpx.AsyncByteStream):
         self._leave(None)
 
 
-def _refuse_surplus(stream: object, connection: Any) -> None:
+_WAY = ("_httpcore_stream", "_stream", "_connection", "_h11_state")
+"""From httpx's stream to what httpcore knows of its connection."""
+
+
+def _connection_of(response: httpx.Response) -> Any:
+    """The connection of a response of HTTP/1, which answers one request after the other."""
+    one_by_one = response.extensions.get("http_version") in (b"HTTP/1.1", b"HTTP/1.0")
+    return response.extensions.get("network_stream") if one_by_one else None
+
+
+def _refuses_surplus(stream: object, connection: Any) -> bool:
     """Have a connection closed that holds more than the answer that was read from it.
 
     It would be taken for the answer to the next request, which may be another user's: httpcore
-    looks at what has come since, and not at what came in one piece with the answer's end.
+    looks at what has come since, and not at what came in one piece with the answer's end. False if
+    nobody can tell, as in an httpcore that is built in another way: then every one is to be closed.
     """
+    if connection is None:
+        return True
     state: Any = getattr(stream, "_stream", stream)  # a client binds it to the response
-    for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state"):
+    for name in _WAY:
         state = getattr(state, name, None)
     if state is None:
-        return  # not of HTTP/1.1
+        _tell_of_another_httpcore()
+        return False
     more, _ended = state.trailing_data
     if more or _is_unread(connection):
         state.send_failed()  # what failed is not used again
+    return True
+
+
+@cache
+def _tell_of_another_httpcore() -> None:
+    logger.warning(
+        "Stewrd: this httpcore, or a transport around it, is not known, so every connection is "
+        "closed after its answer; an update of stewrd-integrations may know it"
+    )
 
 
 def _is_unread(connection: Any) -> bool:
     """Whether a TLS connection of an event loop has more to read, or its end, already here."""
-    session = None if connection is None else connection.get_extra_info("ssl_object")
+    session = connection.get_extra_info("ssl_object")
     if not isinstance(session, ssl.SSLObject):  # a thread's own reads from the socket itself
         return False
     try:

@@ -184,9 +184,13 @@ def _hurried(response: httpx.Response) -> Generator[bool, None, None]:
         return
     read, until = stream.read, time.monotonic() + REST
     # In all, as an end that drips in byte by byte would be waited for without end.
-    stream.read = lambda max_bytes, **_: read(
-        max_bytes, timeout=max(until - time.monotonic(), 1e-3)
-    )
+    try:
+        stream.read = lambda max_bytes, **_: read(
+            max_bytes, timeout=max(until - time.monotonic(), 1e-3)
+        )
+    except AttributeError:  # of a transport of the user's, whose streams can't be changed
+        yield False
+        return
     try:
         yield True
     finally:

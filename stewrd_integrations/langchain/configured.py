@@ -136,6 +136,7 @@ class ConfiguredChatModel(AddressedChatModel):
     )
 
     _made: Runtime | None = PrivateAttr(default=None)
+    _former: Runtime | None = PrivateAttr(default=None)
 
     # -- making and copying ------------------------------------------------------------
 
@@ -165,7 +166,8 @@ class ConfiguredChatModel(AddressedChatModel):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, _masked(value) if name == "api_key" else value)
         if name in OPTION_NAMES:
-            self._made = None
+            # What was spent stays spent, and what is known of content is this object's still.
+            self._former, self._made = self._made or self._former, None
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with other options; clients and what is known of content are its own."""
@@ -173,12 +175,12 @@ class ConfiguredChatModel(AddressedChatModel):
         if "api_key" in masked:
             masked["api_key"] = _masked(masked["api_key"])
         copied = super().model_copy(update=masked, deep=deep)
-        copied._made = None  # noqa: SLF001 - it is of this very class
+        copied._made = copied._former = None  # noqa: SLF001 - it is of this very class
         return copied
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied._made = None  # noqa: SLF001 - it is of this very class
+        copied._made = copied._former = None  # noqa: SLF001 - it is of this very class
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
@@ -191,7 +193,7 @@ class ConfiguredChatModel(AddressedChatModel):
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
         kept = portable(state["__dict__"])
-        return {**state, "__dict__": kept, "__pydantic_private__": {"_made": None}}
+        return {**state, "__dict__": kept, "__pydantic_private__": {"_made": None, "_former": None}}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
@@ -246,7 +248,8 @@ class ConfiguredChatModel(AddressedChatModel):
 
     def _make(self) -> Runtime:
         options = restored({name: getattr(self, name) for name in OPTION_NAMES})
-        return Runtime(Options(**{**options, "api_key": ApiKey(options.pop("api_key"))}))
+        made = Options(**{**options, "api_key": ApiKey(options.pop("api_key"))})
+        return Runtime(made, self._former)
 
 
 class _Making:

@@ -71,7 +71,8 @@ class StewrdLLM(SingleCalls):
         tool_reserve: Messages kept free in a session for rounds of tools.
         timeout: Seconds for a whole answer; None waits for ever.
         stall_timeout: Seconds that a stream may say nothing; None for no limit but ``timeout``.
-        max_retries: How often a request that never reached the server is tried again.
+        max_retries: How often a request that certainly did no work is sent again.
+        max_credits: Credits that this object may spend; a request that could pass them is not sent.
         http_client: An ``httpx.Client`` to use; it is not closed by this object.
         http_async_client: An ``httpx.AsyncClient`` to use, likewise.
         default_headers: Headers of every request.

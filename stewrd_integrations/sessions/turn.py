@@ -239,8 +239,7 @@ class _Turn:
             ours = self.history.instructions_digest
             if any(ours == others for others, _ in self.roads.note.get("answers", ())):
                 yield Warn("anew", BEGINS_ANEW)
-            reason = "a further conversation of this name gets its session when it comes back"
-            return (yield from self.roads.stateless(reason, remember=True))
+            return (yield from self.roads.stateless(self._why_later(), remember=True))
         if not shown:
             why = Why("first", "a new conversation")
         elif refusal:
@@ -258,6 +257,12 @@ class _Turn:
             reason = "a further conversation of this thread gets its session when it comes back"
             return (yield from self.roads.stateless(reason, remember=True))
         return (yield from self.roads.anew(why, None, provisional=True))
+
+    def _why_later(self) -> str:
+        """Why a list without answers gets no session yet, though its name is known."""
+        if self.roads.note.get("dropped"):
+            return "the last call of this name did not end well: it gets its session with the next"
+        return "a further conversation of this name gets its session when it comes back"
 
     def _change(self) -> str:
         """Where the history leaves what was answered under its name, "" if that is not known.

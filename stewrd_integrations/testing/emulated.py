@@ -177,6 +177,13 @@ def serve(
         monkeypatch.setattr("stewrd_integrations.stores.opening._MEMORY", MemoryStore())
         served = StewrdEmulator(emulator)
         yield served
+        unmet = emulator.pending_faults
+    if check and unmet:
+        pytest.fail(
+            f"Of the failures that fail_next() ordered, {unmet} met no request. Is `on` right? "
+            'Unless given, it is "message", that of a session.',
+            pytrace=False,
+        )
     if check and served.problems:
         told = "\n  ".join(served.problems)
         pytest.fail(f"What the emulator saw, and no right client does:\n  {told}", pytrace=False)

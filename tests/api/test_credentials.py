@@ -181,3 +181,12 @@ def test_a_blank_address_leaves_the_environments_in_its_place(
 ) -> None:
     monkeypatch.setenv("STEWRD_BASE_URL", " https://gateway.example ")
     assert check_base_url("  ") == "https://gateway.example"
+
+
+def test_an_async_callable_is_refused_by_name() -> None:
+    async def from_a_vault() -> str:
+        return "k"
+
+    with pytest.raises(ConfigurationError, match="async function") as caught:
+        ApiKey(from_a_vault).reveal()  # type: ignore[arg-type]  # on purpose
+    assert "gives the key at once" in str(caught.value)

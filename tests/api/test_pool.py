@@ -229,7 +229,9 @@ def lines(connections: Pool | AsyncPool) -> tuple[list[int], int]:
     return busy, sum(map(len, connections._free.values()))
 
 
-def test_each_request_of_a_moment_has_a_connection(raw_server: RawServer) -> None:
+def test_each_request_of_a_moment_has_a_connection(
+    raw_server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     raw_server.script(answer(200, REPLY))
     now, connections = [0.0], Pool(lambda: now[0])
     responses = [connections.send(request_of(raw_server, connections)) for _ in range(5)]
@@ -241,6 +243,7 @@ def test_each_request_of_a_moment_has_a_connection(raw_server: RawServer) -> Non
     connections.send(request_of(raw_server, connections)).close()
     assert raw_server.connections == 5, "the connections are kept"
     now[0] = pool.IDLE + 1
+    monkeypatch.setattr(pool, "AT_ONCE", 2)
     for left in (3, 1, 1):  # two at each request, and the one that was used last serves it
         connections.send(request_of(raw_server, connections)).close()
         assert lines(connections) == ([], left)

@@ -6,12 +6,12 @@ import asyncio
 import gzip
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import httpx
 import pytest
 
-from stewrd_integrations.api import AsyncStewrdClient, StewrdClient
+from stewrd_integrations.api import AsyncStewrdClient, StewrdClient, pool
 from stewrd_integrations.api.connections import shared
 from stewrd_integrations.api.transport import REST
 from stewrd_integrations.types import Done, Event
@@ -142,6 +142,45 @@ def test_nor_does_it_where_the_user_sends(raw_server: RawServer) -> None:
         client = StewrdClient(api_key=KEY, base_url=raw_server.url, http_client=http)
         assert [client.run_agent("hi").message for _ in range(2)] == ["Hello."] * 2
     assert raw_server.connections == 2
+
+
+def test_in_an_httpcore_that_is_built_in_another_way_every_connection_is_closed(
+    raw_server: RawServer, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_WAY", ("_renamed", *pool._WAY))
+    raw_server.script([b"".join(answer(200, REPLY)) + OTHERS], answer(200, REPLY))
+    shared().lease(raw_server)
+    try:
+        assert [way.go(raw_server.url).message for _ in range(3)] == ["Hello."] * 3
+        assert raw_server.connections == 3
+    finally:
+        shared().release(raw_server)
+
+
+class Sealed:
+    """A stream to which nothing can be added."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class SealedTransport(httpx.HTTPTransport):
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        response.extensions["network_stream"] = Sealed(response.extensions["network_stream"])
+        return response
+
+
+def test_a_stream_that_can_not_be_hurried_is_whole(raw_server: RawServer) -> None:
+    raw_server.script([HEAD + TOLD + END])
+    with httpx.Client(transport=SealedTransport()) as http:
+        client = StewrdClient(api_key=KEY, base_url=raw_server.url, http_client=http)
+        assert are_whole([list(client.stream_agent("hi"))])
 
 
 def test_a_transport_without_connections_is_read_to_the_done_event() -> None:

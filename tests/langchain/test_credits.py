@@ -95,6 +95,22 @@ def test_max_credits_is_an_error_of_both_families(emulator: Emulator) -> None:
         model.invoke("two")
 
 
+def test_what_was_spent_stays_spent_when_an_option_is_changed(emulator: Emulator) -> None:
+    model = ChatStewrd(
+        api_key=emulator.api_key, base_url=emulator.url, capabilities=["chat"], max_credits=1
+    )
+    model.invoke("one")
+    model.timeout = 30
+    model.idle_timeout = 60
+    with pytest.raises(CreditLimitError, match="1 of max_credits=1"):
+        model.invoke("two")
+    model.max_credits = 2
+    model.invoke("two")
+    with pytest.raises(CreditLimitError, match="2 of max_credits=2"):
+        model.invoke("three")
+    assert len(emulator.runs) == 2
+
+
 def test_tokens_are_counted_without_transformers(
     model: ChatStewrd, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,8 +26,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "one model object continues what another one heard",
         RUNTIME,
-        "self._scope = secrets.token_hex(16)",
-        'self._scope = ""',
+        "self.scope: str = secrets.token_hex(16) if",
+        'self.scope: str = "" if',
         "tests/test_runtime.py",
     ),
     Mutant(

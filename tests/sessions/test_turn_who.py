@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from stewrd_integrations.errors import UnknownOutcomeError
 from stewrd_integrations.types import File, Message
 from tests.talks import Talk, heard
 from tests.worlds import Stage
@@ -180,3 +181,14 @@ def test_a_call_beside_the_conversation_is_not_warned_of(
     assert "under the name" not in caplog.text
     Talk(model, "ada").say("What is my name?")
     assert "under the name" in caplog.text
+
+
+def test_a_first_turn_that_failed_is_told_of_when_it_is_asked_again(stage: Stage) -> None:
+    talk = Talk(stage.model(), "ada")
+    stage.fail_next("hang_up", on="message", after=True)
+    with pytest.raises(UnknownOutcomeError):
+        talk.say("one")
+    assert talk.say("one").decision.reason.startswith("the last call of this name did not end well")
+    assert talk.say("two").decision.turn == "replayed"
+    talk.say("three")
+    assert talk.way()[0] == "continued"

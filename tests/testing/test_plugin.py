@@ -255,6 +255,11 @@ def test_two_at_once(stewrd_emulator):
         [each.start() for each in both]
         [each.join() for each in both]
 
+def test_a_failure_that_never_comes(stewrd_emulator):
+    stewrd_emulator.fail_next("error", times=2)
+    with StewrdClient() as client:
+        client.run_agent("no session's message")
+
 @pytest.mark.stewrd_emulator(history_limits=2)
 def test_no_such_setting(stewrd_emulator): ...
 
@@ -272,7 +277,7 @@ def test_no_name(stewrd_emulator): ...
 def test_what_failures_look_like(users: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     users.makepyfile(FAILING)
     done = run_alone(users, monkeypatch, "-q", "--tb=short")
-    done.assert_outcomes(failed=2, passed=2, errors=6)
+    done.assert_outcomes(failed=2, passed=3, errors=7)
     done.stdout.fnmatch_lines(
         [
             "*E   *the agent heard something else (- expected, + heard):",
@@ -287,6 +292,7 @@ def test_what_failures_look_like(users: pytest.Pytester, monkeypatch: pytest.Mon
         "what the agent heard is a list, and this is a str",
         "2 messages were pushed out of full sessions",
         "requests 1 and 2 were on session",
+        "Of the failures that fail_next() ordered, 2 met no request",
         "no setting 'history_limits'. Did you mean 'history_limit'?",
         "no setting 'temperature'. There are ",
         "stewrd_emulator: token_key must be one of",
