@@ -2,7 +2,8 @@
 
 `StewrdChatMessageHistory` keeps the messages in a store and tells the model by itself which
 conversation they are of, so no name is passed around. It also shows the session that has heard
-them. Without STEWRD_API_KEY, on the emulator; with it, 4 credits a run.
+them; each conversation numbers its own. Without STEWRD_API_KEY, on the emulator; with it, 4 credits
+a run.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ def ask(model: ChatStewrd, history: StewrdChatMessageHistory, question: str) -> 
     history.add_message(answer)
     print(f"\nYou    {question}\nAgent  {answer.text}")
     session = history.session
+    print(f"       {history.tenant}'s conversation: {answer.response_metadata['turn']}; ", end="")
     if session is None:
-        print(f"       {answer.response_metadata['turn']}; no session")
+        print("no session")
     else:
         minutes = (session.idle_deadline - datetime.now(timezone.utc)).total_seconds() / 60
         print(
-            f"       {answer.response_metadata['turn']}; session {session.generation} holds "
-            f"{session.messages_used} messages, has room for {session.messages_left}, and lives "
-            f"{minutes:.0f} minutes more"
+            f"session {session.generation} holds "
+            f"{session.messages_used} messages, has room for {session.messages_left},\n"
+            f"       and lives {minutes:.0f} minutes more"
         )
 
 

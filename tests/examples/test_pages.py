@@ -133,7 +133,7 @@ def classes() -> dict[str, type[StewrdError]]:
 
 def test_every_error_is_listed_with_what_it_charges() -> None:
     listed = {name.strip("`"): charged for name, _, charged, _ in Page("docs/errors.md").rows()}
-    # The root is in the text; no call has a limit on credits yet.
+    # The root is in the text.
     wanted = set(classes()) - {"StewrdError"}
     assert listed == {name: classes()[name].charged for name in wanted}
 
