@@ -10,25 +10,33 @@ first whether the thread holds one, and if so leaves the work to another thread.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import ref
 
 if TYPE_CHECKING:
     from _thread import RLock
 
-_made: WeakSet[RLock] = WeakSet()
+# No WeakSet, which other threads must leave alone while somebody looks through it.
+_made: dict[int, ref[RLock]] = {}
 
 
 def new_lock() -> RLock:
     """A lock that `held_here` knows."""
     lock = threading.RLock()
-    _made.add(lock)
+    number = id(lock)
+    _made[number] = ref(lock, partial(_forget, number))
     return lock
+
+
+def _forget(number: int, _gone: ref[RLock]) -> None:
+    _made.pop(number, None)
 
 
 def held_here() -> bool:
     """Whether this thread holds one of these locks."""
-    return any(map(_is_held_here, list(_made)))
+    locks = [known() for known in list(_made.values())]
+    return any(lock is not None and _is_held_here(lock) for lock in locks)
 
 
 def _is_held_here(lock: RLock) -> bool:

@@ -42,6 +42,26 @@ def test_a_thread_knows_what_it_holds() -> None:
     assert not held_here()
 
 
+def test_other_threads_may_make_and_forget_locks_meanwhile() -> None:
+    ended = threading.Event()
+
+    def make() -> None:
+        while not ended.is_set():
+            [new_lock() for _ in range(100)]
+
+    makers = [threading.Thread(target=make) for _ in range(2)]
+    for maker in makers:
+        maker.start()
+    try:
+        with new_lock():
+            assert all(held_here() for _ in range(300))
+        assert not any(held_here() for _ in range(300))
+    finally:
+        ended.set()
+        for maker in makers:
+            maker.join()
+
+
 @pytest.fixture
 def by_hand() -> Iterator[None]:
     """Garbage is collected when a test says so."""

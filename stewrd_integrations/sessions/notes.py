@@ -146,11 +146,17 @@ _KINDS: Mapping[str, Callable[[object], bool]] = {
 }
 
 
-def _of_a_sound_note(change: Change) -> Change:
-    def changed(note: NoteState) -> NoteState:
-        return Sound(change(sound(note)))
+class Pure:
+    """A change that leaves the note that it is given alone, and makes another, which is sound."""
 
-    return changed
+    __slots__ = ("_change",)
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+
+    def __call__(self, note: NoteState) -> Sound:
+        """The note that it makes of this one."""
+        return Sound(self._change(sound(note)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +177,7 @@ class Arrival:
 def arrive(arrival: Arrival) -> Change:
     """A named call begins: learn side calls, and hold the name unless another call does."""
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         note = _learn(dict(note), arrival)
         if is_side_call(note, arrival.instructions) or _in_flight(note, arrival):
@@ -237,7 +243,7 @@ def answered(
     whose call came before the conversation was forgotten, in another ``epoch``, is not told of.
     """
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         answers = [*note.get("answers", []), [instructions, pair]]
         note = {**note, "answers": answers[-KEPT_ANSWERS:]}
@@ -252,7 +258,7 @@ def answered(
 def released(call: str, *, dropped: bool) -> Change:
     """A call ended without an answer; ``dropped`` if its session was given up."""
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         note = _released(note, call)
         if dropped:
@@ -273,7 +279,7 @@ def forgotten(now: float) -> Change:
     Counted, as the clocks of two machines do not agree.
     """
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         # Sessions opened lately hold their slots still. A call in flight loses its hold of the
         # name, and what it will keep is of the epoch before this one.
@@ -299,7 +305,7 @@ def _released(note: NoteState, call: str) -> NoteState:
 def opened(why: str, now: float) -> Change:
     """A session was opened for the conversation."""
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         lately = [*_lately(note, now), [now, why]]
         generation = note.get("generation", 0) + 1
@@ -316,7 +322,7 @@ def opened(why: str, now: float) -> Change:
 def not_opened(why: str, now: float) -> Change:
     """The session that was opened then has heard nothing, and is kept for the next call."""
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         lately = [entry for entry in note.get("opened", []) if entry != [now, why]]
         if len(lately) == len(note.get("opened", [])):
@@ -329,7 +335,7 @@ def not_opened(why: str, now: float) -> Change:
 def unheard(session: str, now: float) -> Change:
     """The first message on a new session was refused, so that it holds its slot for nothing."""
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         waiting = {**_unheard(note, now), session: now}
         return {**note, "unheard": dict(list(waiting.items())[-KEPT_OPENINGS:])}
@@ -340,7 +346,7 @@ def unheard(session: str, now: float) -> Change:
 def heard(session: str) -> Change:
     """A session whose first message had been refused has got one."""
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         waiting = {key: at for key, at in note.get("unheard", {}).items() if key != session}
         return {**note, "unheard": waiting}
@@ -375,7 +381,7 @@ def churns(note: NoteState, now: float) -> bool:
 def seen_thread(call: str) -> Change:
     """A thread's conversation begins: the first one to come is remembered."""
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         return {**note, "first": note.get("first", call)}
 
@@ -385,7 +391,7 @@ def seen_thread(call: str) -> Change:
 def refused(kind: str, until: float) -> Change:
     """The project is refused something for a while: "plan" or "full"."""
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         return {**note, kind: until}
 
@@ -416,7 +422,7 @@ def takes_no_tools(note: NoteState, now: float) -> bool:
 def tools_taken(now: float) -> Change:
     """A session has taken the outputs of tools: whatever was thought before was wrong."""
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         return {**_untold_of_tools(note), "tools_ok": now + TOOLS_REMEMBERED}
 
@@ -426,7 +432,7 @@ def tools_taken(now: float) -> Change:
 def tools_refused(now: float) -> Change:
     """The API has said that a session takes no tools."""
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         return {**_untold_of_tools(note), "tools": now + TOOLS_REMEMBERED}
 
@@ -440,7 +446,7 @@ def tools_doubted(now: float) -> Change:
     take tools it says nothing of them, and of several calls at once only one counts.
     """
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         if takes_tools(note, now) or takes_no_tools(note, now):
             return note
@@ -457,7 +463,7 @@ def tools_failed(now: float) -> Change:
     It may as well have failed at something else, so it makes no later doubt any longer.
     """
 
-    @_of_a_sound_note
+    @Pure
     def change(note: NoteState) -> NoteState:
         if takes_tools(note, now) or takes_no_tools(note, now):
             return note

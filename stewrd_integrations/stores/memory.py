@@ -13,7 +13,7 @@ from weakref import WeakSet
 from ..locks import new_lock
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
-from ..sessions.notes import Sound
+from ..sessions.notes import Pure, Sound
 from .base import Inventory, Kept, popped
 from .latest import Latest
 from .packing import packed_note, unpacked_note
@@ -114,9 +114,11 @@ class MemoryStore:
             before = kept if until > now else _NO_NOTE[0]
             if change is None:
                 return unpacked_note(_packed(before))
-            changed = change(before if isinstance(before, Sound) else unpacked_note(before))
-            # Packed, so that nobody changes what is kept but by a change; ours never do.
-            kept = changed if isinstance(changed, Sound) else packed_note(changed)
+            if isinstance(change, Pure):
+                kept = change(before if isinstance(before, Sound) else unpacked_note(before))
+            else:
+                # Packed, so that nobody gets hold of what is kept.
+                kept = packed_note(change(unpacked_note(_packed(before))))
             self._keep(self._notes, key, kept, now + DAY)
             self._pack(self._latest_notes.add(key))
             self._written(now)

@@ -260,8 +260,8 @@ WAITS = [
     Mutant(
         "a spoilt note is believed",
         "sessions/notes.py",
-        "        return Sound(change(sound(note)))",
-        "        return Sound(change(note))",
+        "        return Sound(self._change(sound(note)))",
+        "        return Sound(self._change(note))",
     ),
 ]
 

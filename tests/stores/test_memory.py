@@ -273,6 +273,16 @@ def test_a_note_that_was_written_last_is_changed_by_changes_only(store: MemorySt
     store.note("n")["answers"].append("mine")
     assert store.note("n") == {"answers": [["", "pair"]]}
 
+    def fails(note: dict[str, Any]) -> dict[str, Any]:
+        note["answers"].clear()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.note("n", fails)
+    assert store.note("n") == {"answers": [["", "pair"]]}
+    store.note("n", dict)["answers"].append("mine")
+    assert store.note("n") == {"answers": [["", "pair"]]}
+
 
 def test_a_key_that_is_given_twice_counts_once_and_leaves_nothing() -> None:
     store = MemoryStore()
