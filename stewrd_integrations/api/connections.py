@@ -21,8 +21,9 @@ from weakref import WeakKeyDictionary, WeakSet
 import httpx
 
 from ..errors import ConfigurationError
+from .bodies import AsyncBody, Body
 from .outgoing import Outgoing
-from .pool import IDLE, MOST, AsyncBody, AsyncPool, Body, Pool, tls
+from .pool import IDLE, MOST, AsyncPool, Pool, tls
 
 # Without TLS only this machine is spoken to: the key must not go to a proxy in clear.
 _DIRECT: dict[str, None] = {"http://": None}

@@ -1,4 +1,4 @@
-"""Bare transports of httpx, one for each request of the moment, and what is read through them.
+"""Bare transports of httpx, one for each request of the moment.
 
 A client around a transport adds what must not happen here (cookies, redirects, credentials, other
 clients' headers), and costs a tenth of a millisecond at each request. A transport with many
@@ -10,18 +10,18 @@ known here.
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import httpx
 
 from ..errors import ConfigurationError
 from ..locks import new_lock
+from .bodies import AsyncBody, Body
 from .outgoing import Outgoing
 
 logger = logging.getLogger("stewrd_integrations")
@@ -211,121 +211,6 @@ async def _aclose(transport: httpx.AsyncHTTPTransport) -> None:
         await transport.aclose()
     except Exception as error:  # noqa: BLE001 - see above
         logger.debug("Stewrd: closing idle connections failed (%s)", type(error).__name__)
-
-
-class Body(httpx.SyncByteStream):
-    """A response's body; closing it tells that the request has left its line."""
-
-    def __init__(
-        self, response: httpx.Response, leave: Callable[[BaseException | None], None]
-    ) -> None:
-        self._stream = cast("httpx.SyncByteStream", response.stream)
-        self._bytes: Iterator[bytes] | None = None
-        self._process = os.getpid()
-        self._connection = _connection_of(response)
-        self._leave = leave
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._bytes = iter(self._stream)
-        return self._bytes
-
-    def close(self) -> None:
-        """Called once, by the response."""
-        if os.getpid() != self._process:
-            # It is the parent's still, and a thread that the child does not have may hold its
-            # locks. Kept, as what becomes garbage is closed.
-            _of_the_parent.append(self)
-            return
-        try:
-            if not _refuses_surplus(self._stream, self._connection):
-                self._connection.close()
-            self._stream.close()
-        except BaseException as error:
-            self._leave(error)
-            raise
-        self._leave(None)
-
-
-_of_the_parent: list[Body] = []
-"""Answers that were being read as this process was forked."""
-
-
-class AsyncBody(httpx.AsyncByteStream):
-    """`Body` on the event loop."""
-
-    def __init__(
-        self, response: httpx.Response, leave: Callable[[BaseException | None], None]
-    ) -> None:
-        self._stream = cast("httpx.AsyncByteStream", response.stream)
-        self._connection = _connection_of(response)
-        self._leave = leave
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._stream.__aiter__()
-
-    async def aclose(self) -> None:
-        """Called once, by the response."""
-        try:
-            if not _refuses_surplus(self._stream, self._connection):
-                await self._connection.aclose()
-            await self._stream.aclose()
-        except BaseException as error:
-            self._leave(error)
-            raise
-        self._leave(None)
-
-
-_WAY = ("_httpcore_stream", "_stream", "_connection", "_h11_state")
-"""From httpx's stream to what httpcore knows of its connection."""
-
-
-def _connection_of(response: httpx.Response) -> Any:
-    """The connection of a response of HTTP/1, which answers one request after the other."""
-    one_by_one = response.extensions.get("http_version") in (b"HTTP/1.1", b"HTTP/1.0")
-    return response.extensions.get("network_stream") if one_by_one else None
-
-
-def _refuses_surplus(stream: object, connection: Any) -> bool:
-    """Have a connection closed that holds more than the answer that was read from it.
-
-    It would be taken for the answer to the next request, which may be another user's: httpcore
-    looks at what has come since, and not at what came in one piece with the answer's end. False if
-    nobody can tell, as in an httpcore that is built in another way: then every one is to be closed.
-    """
-    if connection is None:
-        return True
-    state: Any = getattr(stream, "_stream", stream)  # a client binds it to the response
-    for name in _WAY:
-        state = getattr(state, name, None)
-    if state is None:
-        _tell_of_another_httpcore()
-        return False
-    more, _ended = state.trailing_data
-    if more or _is_unread(connection):
-        state.send_failed()  # what failed is not used again
-    return True
-
-
-@cache
-def _tell_of_another_httpcore() -> None:
-    logger.warning(
-        "Stewrd: this httpcore, or a transport around it, is not known, so every connection is "
-        "closed after its answer; an update of stewrd-integrations may know it"
-    )
-
-
-def _is_unread(connection: Any) -> bool:
-    """Whether a TLS connection of an event loop has more to read, or its end, already here."""
-    session = connection.get_extra_info("ssl_object")
-    if not isinstance(session, ssl.SSLObject):  # a thread's own reads from the socket itself
-        return False
-    try:
-        session.read(1)
-    except ssl.SSLWantReadError:
-        return False
-    except ssl.SSLError:
-        return True
-    return True
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 
-from stewrd_integrations.api import AsyncStewrdClient, StewrdClient, pool
+from stewrd_integrations.api import AsyncStewrdClient, StewrdClient, bodies
 from stewrd_integrations.api.connections import shared
 from stewrd_integrations.api.transport import REST
 from stewrd_integrations.types import Done, Event
@@ -147,7 +147,7 @@ def test_nor_does_it_where_the_user_sends(raw_server: RawServer) -> None:
 def test_in_an_httpcore_that_is_built_in_another_way_every_connection_is_closed(
     raw_server: RawServer, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "_WAY", ("_renamed", *pool._WAY))
+    monkeypatch.setattr(bodies, "_WAY", ("_renamed", *bodies._WAY))
     raw_server.script([b"".join(answer(200, REPLY)) + OTHERS], answer(200, REPLY))
     shared().lease(raw_server)
     try:

@@ -117,6 +117,13 @@ MUTANTS: list[Mutant] = [
         "tests/api/test_pool.py",
     ),
     Mutant(
+        "what lies in the event loop's buffer behind an answer is the next user's",
+        "api/bodies.py",
+        "return None if queue is None else bool(queue)",
+        "return None if queue is None else False",
+        "tests/api/test_bodies.py",
+    ),
+    Mutant(
         "a connection whose request was cancelled serves the next one, which may wait for ever",
         POOL,
         "            if line.is_spoilt:\n",
