@@ -16,20 +16,20 @@ def find(keys: Keys) -> Flow[tuple[Binding | None, Alignment]]:
 
     Returns the binding, or None, with what the align table says of it, or of the last refused.
     """
-    sought, unique = keys.sought, keys.kind == "content"
+    unique = keys.kind == "content"
     verdict = Alignment("refused", "")
     rejected: list[Binding] = []
     binding: Binding | None = None
-    while sought:
-        binding = yield Take(sought, unique)
-        if binding is None:
+    for sought in keys.searches():
+        while (binding := (yield Take(sought, unique))) is not None:
+            if leads_nowhere(binding):
+                continue  # it is dropped
+            verdict = _aligned(keys, binding)
+            if verdict.continues:
+                break
+            rejected.append(binding)
+        if binding is not None:
             break
-        if leads_nowhere(binding):
-            continue  # it is dropped
-        verdict = _aligned(keys, binding)
-        if verdict.continues:
-            break
-        rejected.append(binding)
     for other in rejected:
         yield Put(other, DAY)
     if binding is not None and unique:
@@ -47,14 +47,15 @@ def put_back(keys: Keys, binding: Binding) -> Put:
 
 def _aligned(keys: Keys, binding: Binding) -> Alignment:
     history = keys.history
-    if keys.tip_is_marked(binding) is False:
+    marked = keys.tip_is_marked(binding)
+    if marked is False:
         reason = f"the last answer, message {history.shown}, is another one with the same words"
         return Alignment("refused", reason)
     if not binding.covered.recent and binding.session_id is not None:
         everything = tuple(Fresh(index) for index in range(len(history.digests)))
         covered = Covered.of(keys.digester, history.digests)
         return Alignment("same", "its session has heard nothing yet", everything, covered)
-    rule = keys.trim_rule(binding)
+    rule = keys.trim_rule(marked=marked)
     return align(keys.digester, binding.covered, history.digests, history.shown, rule)
 
 

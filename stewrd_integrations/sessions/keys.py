@@ -6,6 +6,7 @@ weaker one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import Literal, TypeAlias
 
@@ -52,17 +53,26 @@ class Keys:
     @property
     def sought(self) -> tuple[str, ...]:
         """The keys to look under, the surest first."""
+        return tuple(key for keys in self.searches() for key in keys)
+
+    def searches(self) -> Iterator[tuple[str, ...]]:
+        """The same in two goes: nearly all are found by the first key, and each takes time."""
         if not self.history.shown or self.kind == "none":
-            return ()
+            return
         if self.kind == "content":
-            return (self._content(self.history.rolled),)
+            yield (self._content(self.history.rolled),)
+            return
         if self.kind == "mark":
             marks = [self.history.messages[place].mark for place in self._last_answers()]
-            return tuple(self.mark(mark) for mark in marks if mark)
-        tips = [self.history.digests[place] for place in self._last_answers()]
+            keys = [mark for mark in marks if mark]
+            yield from ((self.mark(mark),) for mark in keys[:1])
+            if keys[1:]:
+                yield tuple(map(self.mark, keys[1:]))
+            return
         instructions, rolled = self.history.instructions_digest, self.history.rolled
-        named = [self._named("whole", instructions, rolled), self._named("rolled", rolled)]
-        return tuple(named + [self._named("tip", tip) for tip in tips])
+        yield (self._named("whole", instructions, rolled),)
+        tips = [self.history.digests[place] for place in self._last_answers()]
+        yield (self._named("rolled", rolled), *(self._named("tip", tip) for tip in tips))
 
     def kept(self, covered: Covered, *, plain: bool) -> tuple[str, ...]:
         """The keys to put a binding under that covers this.
@@ -127,16 +137,17 @@ class Keys:
         answers = (place for place in places if messages[place].role == "assistant")
         return list(islice(answers, LOOKED_BACK))
 
-    def trim_rule(self, binding: Binding) -> TrimRule:
-        """How sure a trimmed history must be to continue this binding.
+    def trim_rule(self, *, marked: bool | None) -> TrimRule:
+        """How sure a trimmed history must be to continue a binding.
 
-        A name alone is not very sure of a short rest of a history; a mark on it is.
+        A name alone is not very sure of a short rest of a history; a mark on it is: ``marked``
+        is what `tip_is_marked` says.
         """
         if self.policy.on_trim == "replay":
             return TrimRule(None, 'on_trim="replay"')
         if self.kind == "content":
             return TrimRule(None, "the rest is known by its words alone")
-        return TrimRule(0 if self.tip_is_marked(binding) else 2)
+        return TrimRule(0 if marked else 2)
 
     def tip_is_marked(self, binding: Binding) -> bool | None:
         """Whether the last covered answer, as shown, has this binding's mark.

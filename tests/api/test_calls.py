@@ -62,6 +62,13 @@ def test_the_last_failure_is_raised() -> None:
     assert result.__context__ is None
 
 
+def test_what_an_earlier_attempt_has_sent_stays_sent() -> None:
+    once = Patience(max_retries=1, jitter=lambda: 0, clock=Clock())
+    for first, sent in ((refused(), True), (NeverSentError("x"), False)):
+        _, error = drive(once, first, NeverSentError("y"))
+        assert (error.message, error.sent) == ("y", sent)
+
+
 def test_retry_after_goes_before_jitter() -> None:
     waits, _ = drive(
         Patience(clock=Clock()),

@@ -303,7 +303,10 @@ class FrameworksMachine(Speaking):
     @precondition(lambda self: self.talks and self.count % 11 == 0)
     @invariant()
     def the_store_tells_nothing(self) -> None:
+        # It is looked into from outside: no turn meets the failure that may be ordered.
+        ordered, self.stumble.at = self.stumble.at, None
         kept = self.shelf.text()
+        self.stumble.at = ordered
         assert "sk-stw_" not in kept
         if not self.colliding and not any(talk.stamped for talk in self.talks):
             assert not [word for word in ("answer ", "hello", "content ") if word in kept]

@@ -149,7 +149,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "any trimmed history continues a name",
         KEYS,
-        "TrimRule(0 if self.tip_is_marked(binding) else 2)",
+        "TrimRule(0 if marked else 2)",
         "TrimRule(0)",
     ),
     Mutant(
@@ -221,7 +221,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "another's mark under the same name is ignored",
         FINDING,
-        "    if keys.tip_is_marked(binding) is False:",
+        "    if marked is False:",
         "    if False:",
     ),
     Mutant(
@@ -286,6 +286,7 @@ MUTANTS: list[Mutant] = [
         "api/calls.py",
         "        result.sent = arrived",
         "        pass",
+        "tests/api/test_calls.py",
     ),
     Mutant(
         "a run outlives the session it was on",
