@@ -220,7 +220,7 @@ class NotPickled(MemoryStore):
 @caught_by("test_a_forked_child_and_its_parent_never_take_one_binding_both")
 class ForkedWithItsBindings(MemoryStore):
     def _forget_bindings(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 @caught_by("test_what_one_process_put_another_takes")
