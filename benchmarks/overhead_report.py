@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import TypeAlias
 
 from overhead_sizes import IMPORTS
@@ -24,12 +25,16 @@ UNITS = {"wall": "ms", "cpu": "CPU ms", "first": "first token ms", "rate": "turn
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on a figure; ``least`` if the figure must not be less than it."""
+    """A bound on a figure; ``least`` if the figure must not be less than it.
+
+    ``seen`` are the figures of several processes, of which the figure is the median.
+    """
 
     name: str
     figure: float
     bound: float
     least: bool = False
+    seen: tuple[float, ...] = ()
 
     @property
     def met(self) -> bool:
@@ -40,11 +45,30 @@ class Target:
         """One line; a target that is not met says so."""
         sign = ">=" if self.least else "<="
         verdict = "ok" if self.met else "MISSED"
-        return f"{self.name:<72} {self.figure:>9,.2f} {sign} {self.bound:<8,.6g} {verdict}"
+        seen = f" ({', '.join(f'{figure:.2f}' for figure in self.seen)})" if self.seen else ""
+        return f"{self.name:<60} {self.figure:>9,.2f} {sign} {self.bound:<7,.6g} {verdict}{seen}"
 
 
-def targets(tables: Tables) -> list[Target]:
-    """Every target whose figure was measured."""
+def middle(times: Sequence[Tables]) -> Tables:
+    """The median of each figure over several times."""
+    return {
+        title: {
+            row: {name: median(one[title][row][name] for one in times) for name in figures}
+            for row, figures in table.items()
+        }
+        for title, table in (times[0] if times else {}).items()
+    }
+
+
+def targets(tables: Tables, times: Sequence[Tables] = ()) -> list[Target]:
+    """Every target whose figure was measured, with what was seen each time."""
+    seen: dict[str, tuple[float, ...]] = {}
+    for target in (target for one in times for target in targets(one)):
+        seen[target.name] = (*seen.get(target.name, ()), target.figure)
+    return [replace(target, seen=seen.get(target.name, ())) for target in _targets(tables)]
+
+
+def _targets(tables: Tables) -> list[Target]:
     found: list[Target] = []
     for title, table in tables.items():
         of_table = _OF_TABLES.get(title.split(",")[0])
@@ -119,7 +143,7 @@ TITLES = {
 }
 
 
-def markdown(tables: Tables) -> str:
+def markdown(tables: Tables, found: Sequence[Target]) -> str:
     """All tables and targets, and the plots that there are figures for."""
     parts = []
     for title, table in tables.items():
@@ -132,7 +156,6 @@ def markdown(tables: Tables) -> str:
             parts.append(f"![Times the floor, by peer]({TURNS_PLOT})")
         if title == "length":
             parts.append(f"![Milliseconds by messages of history]({LENGTHS_PLOT})")
-    found = targets(tables)
     lines = [one.told() for one in found]
     return "\n\n".join([*parts, "### Targets", "```text\n" + "\n".join(lines) + "\n```"])
 
@@ -169,14 +192,14 @@ def text(tables: Tables) -> str:
     return "\n\n".join(parts)
 
 
-def write(page: Path, tables: Tables, about: str) -> None:
+def write(page: Path, tables: Tables, found: Sequence[Target], about: str) -> None:
     """Put the figures between the markers of a page, and the plots beside it."""
     old = page.read_text(encoding="utf-8")
     before, begin, rest = old.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"{page} has no markers {BEGIN} and {END}.")
-    body = f"{about}\n\n{markdown(tables)}"
+    body = f"{about}\n\n{markdown(tables, found)}"
     page.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
     if "invoke" in tables:
         page.with_name(TURNS_PLOT).write_text(bars(tables), encoding="utf-8")
@@ -266,4 +289,4 @@ def lines_of(table: Table) -> str:
     return _svg(760, 330, "Milliseconds of a turn by messages of history", parts)
 
 
-__all__ = ["RAW", "Target", "markdown", "targets", "text", "write"]
+__all__ = ["RAW", "Target", "markdown", "middle", "targets", "text", "write"]

@@ -358,7 +358,7 @@ RATES = {f"rate {title}": other for title, other in VERSUS.items()}
 def crowds(place: Place) -> dict[str, Table]:
     """Turns a second of 1, 50 and 200 conversations at once."""
     tables, sizes = {}, (1, 20) if place.quick else (1, 50, 200)
-    rounds = max(2, place.rounds // 3)
+    rounds = max(2, place.rounds // 2)
     for size in sizes:
         again = max(1, place.turns // size)  # small crowds gather several times
 
@@ -398,7 +398,7 @@ def lengths(place: Place) -> dict[str, Table]:
     }
     counts = SHORT if place.quick else LENGTHS
     seen: dict[tuple[str, int], list[float]] = {}
-    for _ in range(max(2, place.rounds // 3)):
+    for _ in range(max(2, place.rounds // 2)):
         for count in counts:
             one = Rounds().run(makers, 1, partial(lengthy, count=count, turns=5))
             for name, figures in one.table({}, "wall").items():

@@ -10,7 +10,7 @@ from .drivers import Surroundings, adrive, drive
 from .errors import ConfigurationError, InvalidInputError
 from .options import Options, checked_who
 from .runtime import Runtime
-from .sessions import forgetting, notes
+from .sessions import forgetting, soundness
 from .sessions.call import Outcome
 from .sessions.digest import Digester
 from .sessions.effects import Flow
@@ -120,7 +120,7 @@ class Conversation:
         return self._info(await self._store.anote(self._keys().note))
 
     def _info(self, note: Mapping[str, Any]) -> SessionInfo | None:
-        facts = notes.sound(note).get("session") or {}
+        facts = soundness.sound(note).get("session") or {}
         if not facts or facts["deadline"] <= self._clock():
             return None
         return SessionInfo(

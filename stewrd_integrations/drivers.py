@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from dataclasses import field
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -46,7 +47,7 @@ from .sessions.effects import (
     Vacate,
     Warn,
 )
-from .sessions.notes import FAILED
+from .sessions.soundness import FAILED
 from .stores import Store
 from .types import AgentRequest, Done, Event, Reply, Session
 from .values import dataclass
@@ -185,6 +186,14 @@ class _LastWords:
             raise StopIteration from None
 
 
+def _elsewhere(work: Callable[[], None]) -> None:
+    try:
+        threading.Thread(target=work, name="stewrd-last-words").start()
+    except RuntimeError as error:
+        # The interpreter is about to end, and what the turn held is let go by time.
+        logger.debug("the last words of a turn are left out: %s", error)
+
+
 class _Hands:
     def __init__(self, client: StewrdClient, around: Surroundings) -> None:
         self._client = client
@@ -200,7 +209,7 @@ class _Hands:
             return  # a forked child has a copy of a turn that is not its own
         if last.wanted and held_here():
             # It is garbage, and was collected while this thread was busy with a store.
-            threading.Thread(target=self._say, args=(last,), name="stewrd-last-words").start()
+            _elsewhere(partial(self._say, last))
         else:
             self._say(last)
 

@@ -65,6 +65,13 @@ class _Line(Generic[_T]):
         self.is_spoilt = False
 
 
+def _spoils(error: BaseException | None) -> bool:
+    """Whether a request's end may have cost the connection its place."""
+    if isinstance(error, httpx.PoolTimeout):
+        return True  # or it is shared by too many, which tells the same
+    return error is not None and not isinstance(error, Exception)
+
+
 class _Pool(Generic[_T]):
     """As many transports as the requests of the moment need."""
 
@@ -125,10 +132,7 @@ class _Pool(Generic[_T]):
         """A request ended, with this error or without one."""
         with self._lock:
             line.requests -= 1
-            if error is not None and not isinstance(error, Exception):
-                line.is_spoilt = True
-            if isinstance(error, httpx.PoolTimeout):
-                line.is_spoilt = True  # or it is shared by too many, which tells the same
+            line.is_spoilt |= _spoils(error)
             if line.requests:
                 return
             self._busy.discard(line)

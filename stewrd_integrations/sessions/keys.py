@@ -64,10 +64,11 @@ class Keys:
             return
         if self.kind == "mark":
             marks = [self.history.messages[place].mark for place in self._last_answers()]
-            keys = [mark for mark in marks if mark]
-            yield from ((self.mark(mark),) for mark in keys[:1])
-            if keys[1:]:
-                yield tuple(map(self.mark, keys[1:]))
+            known = [mark for mark in marks if mark]
+            if known:
+                yield (self.mark(known[0]),)
+            if known[1:]:
+                yield tuple(map(self.mark, known[1:]))
             return
         instructions, rolled = self.history.instructions_digest, self.history.rolled
         yield (self._named("whole", instructions, rolled),)

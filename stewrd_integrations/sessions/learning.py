@@ -11,8 +11,9 @@ from .effects import ChangeNote, Flow, Now, ReadNote, Send, Submit
 from .exchange import cost_in_vain
 from .keeping import Keeping
 from .keys import Keys
+from .soundness import Change
 
-BESIDE: dict[str, Callable[[float], notes.Change] | None] = {
+BESIDE: dict[str, Callable[[float], Change] | None] = {
     "no tools": notes.tools_refused,
     "refused": notes.tools_doubted,
     "unclear": notes.tools_doubted,

@@ -36,6 +36,7 @@ from .effects import (
     Warn,
 )
 from .keys import Keys
+from .soundness import FAILED, sound
 
 MARGIN = 60.0
 """Seconds that a slot is held beyond the idle time, for clocks and slow answers."""
@@ -115,7 +116,7 @@ def open_session(
     if spare:
         return Seat(spare, provisional=False, spare=True)
     slot = f"opening-{keys.call.ids.call}-{serial}"
-    note = notes.sound((yield ReadNote(keys.project_note)))
+    note = sound((yield ReadNote(keys.project_note)))
     wasted = max(UNHEARD_LIMIT, policy.max_active_sessions // 2 if answered else 0)
     if notes.hold_nothing(note, now) >= wasted:
         told = f"first messages on {wasted} new sessions were refused lately"
@@ -183,7 +184,7 @@ def refresh(project: str, session_id: str, policy: Policy) -> Occupy:
 def _open_new(
     keys: Keys, policy: Policy, note: NoteState, provisional: bool, temporary: str, now: float
 ) -> Flow[Seat | NoSeat]:
-    if note.get(notes.FAILED):
+    if note.get(FAILED):
         return NoSeat("the store failed", told=True)
     if notes.is_refused(note, "plan", now):
         return NoSeat(NO_PLAN)

@@ -41,6 +41,7 @@ from .finding import put_back
 from .keys import Keys
 from .learning import BESIDE, UNHEARD, Learning, Why
 from .opening import NoSeat, Seat, keep_spare, open_session, refresh
+from .soundness import Change
 from .speaking import changes_instructions, everything, replaces_too_much, the_rest, why_replaced
 from .speaking import decision as decision_of
 from .tools import Outputs, legal_tools, told, was_one_too_many
@@ -57,7 +58,7 @@ class Roads(Learning):
     def __init__(self, keys: Keys) -> None:
         super().__init__(keys)
         self._handed_out = False
-        self._opening: notes.Change | None = None
+        self._opening: Change | None = None
 
     # -- the session goes on -----------------------------------------------------------
 
@@ -406,7 +407,7 @@ class Roads(Learning):
         self,
         reason: str,
         binding: Binding | None,
-        learnt: Callable[[float], notes.Change] | None = None,
+        learnt: Callable[[float], Change] | None = None,
     ) -> Flow[Outcome]:
         """Ask the agent beside the session, which hears of it with the next message (R11).
 

@@ -13,7 +13,7 @@ from weakref import WeakSet
 from ..locks import new_lock
 from ..sessions.binding import DAY, Binding
 from ..sessions.effects import NoteState
-from ..sessions.notes import Pure, Sound
+from ..sessions.soundness import Pure, Sound
 from .base import Inventory, Kept, popped
 from .latest import Latest
 from .packing import packed_note, unpacked_note

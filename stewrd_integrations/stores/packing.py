@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from ..sessions.binding import Binding, Run
 from ..sessions.digest import Covered
 from ..sessions.effects import NoteState
-from ..sessions.notes import Sound
+from ..sessions.soundness import Sound
 
 Packed: TypeAlias = "bytes | Binding"
 

@@ -15,6 +15,7 @@ from stewrd_integrations.conversations import Conversation
 from stewrd_integrations.options import Options
 from stewrd_integrations.sessions import notes
 from stewrd_integrations.sessions.effects import NoteState
+from stewrd_integrations.sessions.soundness import FAILED, Change, sound
 from stewrd_integrations.stores import MemoryStore
 from tests.talks import Talk
 from tests.worlds import ADDRESS, KEY, Stage
@@ -57,14 +58,14 @@ ODD: tuple[Any, ...] = (
 
 def misfits() -> Iterator[tuple[str, Any]]:
     """Each field of a note with each odd value, but for those that fit."""
-    for name in [*whole(), "until", "first", "plan", "epoch", notes.FAILED]:
+    for name in [*whole(), "until", "first", "plan", "epoch", FAILED]:
         for value in ODD:
             if not fits(name, value):
                 yield name, value
 
 
 def fits(name: str, value: Any) -> bool:
-    flags, empty = ("dropped", notes.FAILED), ("side", "answers", "opened")
+    flags, empty = ("dropped", FAILED), ("side", "answers", "opened")
     if name in flags:
         return value is True
     if name in ("call", "first"):
@@ -88,9 +89,9 @@ def test_a_note_of_ours_is_sound() -> None:
     note: NoteState = {}
     for change in CHANGES.values():
         note = change(note)
-        assert notes.sound(note) is note
-    assert notes.sound(whole()) == whole()
-    assert notes.sound({"of a later version": [{}]}) == {"of a later version": [{}]}
+        assert sound(note) is note
+    assert sound(whole()) == whole()
+    assert sound({"of a later version": [{}]}) == {"of a later version": [{}]}
 
 
 @pytest.mark.parametrize(("name", "value"), MISFITS, ids=[f"{n}={str(v)[:20]}" for n, v in MISFITS])
@@ -98,7 +99,7 @@ def test_a_note_with_anything_of_the_wrong_kind_is_empty(name: str, value: Any) 
     if name == "unheard" and isinstance(value, dict) and len(value) < 5 and "s" not in value:
         return
     spoilt = {**whole(), name: value}
-    assert notes.sound(spoilt) == {}
+    assert sound(spoilt) == {}
     assert notes.hold_nothing(spoilt, NOW) == 0
     assert not notes.takes_tools(spoilt, NOW - 1) and not notes.takes_no_tools(spoilt, NOW - 1)
     for change in CHANGES.values():
@@ -107,7 +108,7 @@ def test_a_note_with_anything_of_the_wrong_kind_is_empty(name: str, value: Any) 
 
 @pytest.mark.parametrize("note", [None, [], "x", 5, [1, 2]])
 def test_what_is_no_object_is_an_empty_note(note: Any) -> None:
-    assert notes.sound(note) == {}
+    assert sound(note) == {}
     for change in CHANGES.values():
         assert change(note) == change({})
 
@@ -124,8 +125,8 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(sorted([*whole(), "first", "until"])), JSON))
 def test_no_change_stumbles_over_any_note(note: NoteState) -> None:
     for change in CHANGES.values():
-        assert notes.sound(change(note)) is not None
-    read = notes.sound(note)
+        assert sound(change(note)) is not None
+    read = sound(note)
     notes.holds(read, ARRIVAL)
     notes.is_side_call(read, "main")
     notes.churns(read, NOW)
@@ -142,7 +143,7 @@ class Spoilt(MemoryStore):
 
     written: Any = None
 
-    def note(self, key: str, change: notes.Change | None = None) -> NoteState:
+    def note(self, key: str, change: Change | None = None) -> NoteState:
         """The note, if one is only read, as somebody wrote it."""
         return super().note(key, change) if change else self.written
 

@@ -259,7 +259,7 @@ WAITS = [
     ),
     Mutant(
         "a spoilt note is believed",
-        "sessions/notes.py",
+        "sessions/soundness.py",
         "        return Sound(self._change(sound(note)))",
         "        return Sound(self._change(note))",
     ),
