@@ -101,8 +101,9 @@ class Spending:
         return reply
 
     def _settle(self, cost: float) -> None:
-        self._budget.correct(cost - self._cost)
-        self._cost = cost
+        if cost != self._cost:
+            self._budget.correct(cost - self._cost)
+            self._cost = cost
 
 
 def cost_of(request: AgentRequest) -> int:

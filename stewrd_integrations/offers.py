@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from .errors import InvalidInputError
 from .sessions.call import Outcome
 from .sessions.tools import legal_name
 from .types import Message, Tool
-from .values import dataclass
+from .values import dataclass, replace
 
 logger = logging.getLogger("stewrd_integrations")
 

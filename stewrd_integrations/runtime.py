@@ -6,6 +6,7 @@ are first needed, and answers calls through the drivers. It knows no framework.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
@@ -291,7 +292,7 @@ def _metadata(outcome: Outcome) -> dict[str, Any]:
 
 
 def _fresh_ids() -> Ids:
-    many = secrets.token_hex(48)  # the system is asked once
+    many = os.urandom(48).hex()  # asked once
     return Ids(many[:32], many[32:64], many[64:])
 
 

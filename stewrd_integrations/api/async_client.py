@@ -13,7 +13,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
-from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
@@ -21,6 +20,7 @@ import httpx
 
 from ..errors import ConfigurationError, StewrdError, TimedOutError
 from ..types import AgentRequest, Event, File, Reply, Session, Tool, ToolOutput
+from ..values import replace
 from .calls import STALL, Deadline, Exchange, Outcome, attempts
 from .connections import AsyncConnections, ThroughAsyncClient, shared_async
 from .credentials import ApiKey, KeySource

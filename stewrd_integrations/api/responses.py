@@ -6,6 +6,7 @@ documented: proxies answer HTML, and some codes are not known.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import time
@@ -377,9 +378,14 @@ def parse_json(text: bytes | str) -> object:
     A value and no exception, as the exception would hold the whole body.
     """
     try:
-        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+        return json.loads(_decoded(text) if isinstance(text, bytes) else text)
     except (ValueError, RecursionError):
         return None
+
+
+def _decoded(body: bytes) -> str:
+    # What "utf-8-sig" does, which is written in Python and takes three times as long.
+    return body.removeprefix(codecs.BOM_UTF8).decode()
 
 
 def _object(answer: Answer[Live]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ FORM = "stewrd_form"
 """The keyword argument that a structured answer has, with words for its form; core keeps its own
 to itself, so this is what tells that a call stands alone."""
 
+_HANDLED = frozenset({*PER_CALL, *_CORES_OWN, *CHOICES, FORM, ENTRANCE})
+
 
 class ChatStewrd(ConfiguredChatModel):
     """A Stewrd project's agent as a chat model, on server-side sessions where they fit.
@@ -335,8 +337,7 @@ class ChatStewrd(ConfiguredChatModel):
         entrance = _entrance(given)
         # None is as good as nothing: it must not take a tenant or a name away.
         who = {option: given[option] for option in PER_CALL if given.get(option) is not None}
-        handled = {*who, *_CORES_OWN, *CHOICES, FORM, ENTRANCE}
-        refuse_unknown({name: value for name, value in given.items() if name not in handled})
+        refuse_unknown({name: value for name, value in given.items() if name not in _HANDLED})
         who = addressed(who, self._stamps(messages, entrance), entrance.history, self.tenant)
         named = who.get("conversation_id", self.conversation_id) is not None
         stop = self.stop if stop is None else stop

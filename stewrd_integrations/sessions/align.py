@@ -8,10 +8,9 @@ short texts can't land in the wrong place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from ..values import dataclass
+from ..values import dataclass, replace
 from .digest import Covered, Digester
 
 Outcome: TypeAlias = Literal["same", "extra", "foreign_tip", "trimmed", "summarised", "refused"]
@@ -163,6 +162,8 @@ class _Walk:
 
 def _walk_back(covered: Covered, digests: Sequence[str], shown: int) -> _Walk | str:
     recent = covered.recent
+    if covered.count == shown and tuple(digests[covered.base_count : shown]) == recent:
+        return _Walk(shown - 1, (), covered.base_count, 0)  # nearly always, and at once
     tip = next((i for i in range(shown - 1, -1, -1) if digests[i] == recent[-1]), None)
     if tip is None:
         return "edited: the last answer that the session gave is missing or changed"
@@ -194,7 +195,7 @@ def _base_agrees(digester: Digester, covered: Covered, digests: Sequence[str], w
 
 
 def _tail(digests: Sequence[str], walk: _Walk) -> tuple[Fresh, ...]:
-    return tuple(Fresh(i) for i in range(walk.tip + 1, len(digests)))
+    return tuple([Fresh(i) for i in range(walk.tip + 1, len(digests))])
 
 
 def _nothing_missing(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..errors import APIStatusError, InvalidInputError, MalformedResponseError, StewrdError
 from ..types import Reply, Token, Usage
-from ..values import dataclass
+from ..values import dataclass, replace
 from .call import Call, price
 from .digest import normalise
 from .effects import Emit, Flow, Pieces, Send, Submit

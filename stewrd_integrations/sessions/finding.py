@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from ..values import replace
 from .align import Alignment, Fresh, align
 from .binding import DAY, Binding, leads_nowhere
 from .digest import Covered

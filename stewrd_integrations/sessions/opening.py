@@ -6,8 +6,6 @@ idle for 30 minutes (contract, *Sessions*).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..errors import (
     PlanRestrictedError,
     ServerError,
@@ -16,7 +14,7 @@ from ..errors import (
     UnknownOutcomeError,
 )
 from ..types import Session
-from ..values import dataclass
+from ..values import dataclass, replace
 from . import notes
 from .binding import Binding, leads_nowhere
 from .call import Policy

@@ -11,11 +11,10 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..types import File, Message
-from ..values import dataclass
+from ..values import dataclass, replace
 from .align import Fresh
 from .tools import legal_name
 

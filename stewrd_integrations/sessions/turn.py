@@ -15,8 +15,7 @@ continues a session of unknown content.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from ..values import replace
 from . import notes, replay
 from .align import Alignment
 from .binding import Binding, Run

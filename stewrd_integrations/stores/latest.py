@@ -21,3 +21,7 @@ class Latest:
         names[name] = None
         names.move_to_end(name)
         return names.popitem(last=False)[0] if len(names) > LATEST else ""
+
+    def leave(self, name: str) -> None:
+        """What it names is gone, and leaves its place to another."""
+        self._names.pop(name, None)

@@ -108,6 +108,7 @@ class Shelves:
     def remove(self, id_: str) -> Binding | None:
         """Take a binding out by its id."""
         entry = self._drop(id_)
+        self._latest.leave(id_)
         return None if entry is None else unpacked(entry.kept, id_, entry.keys)
 
     def _drop(self, id_: str) -> Entry | None:
