@@ -162,7 +162,7 @@ class _Walk:
 
 def _walk_back(covered: Covered, digests: Sequence[str], shown: int) -> _Walk | str:
     recent = covered.recent
-    if covered.count == shown and tuple(digests[covered.base_count : shown]) == recent:
+    if tuple(digests[covered.base_count : shown]) == recent:
         return _Walk(shown - 1, (), covered.base_count, 0)  # nearly always, and at once
     tip = next((i for i in range(shown - 1, -1, -1) if digests[i] == recent[-1]), None)
     if tip is None:

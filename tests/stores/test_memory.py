@@ -268,6 +268,15 @@ def test_what_was_written_last_is_the_same_when_others_came(store: MemoryStore) 
     assert store.take(("l",)) == one
 
 
+def test_a_talk_that_goes_on_takes_no_place_from_others(store: MemoryStore) -> None:
+    mine = binding("mine", "k")
+    store.put(mine, DAY)
+    for turn in range(3 * LATEST):
+        store.put(binding(f"turn{turn}", "other"), DAY)
+        assert store.take(("other",)) is not None
+    assert store.take(("k",)) is mine  # as it came: nothing was packed
+
+
 def test_a_note_that_was_written_last_is_changed_by_changes_only(store: MemoryStore) -> None:
     store.note("n", notes.answered("c", "", "pair", None, 1.0))
     store.note("n")["answers"].append("mine")
