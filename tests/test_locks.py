@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -79,8 +80,8 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
         yield stage
 
 
-def test_a_stream_that_is_collected_in_the_midst_of_its_store(stage: Stage, by_hand: None) -> None:
-    talk = Talk(stage.model(), "ada")
+def collect_a_stream_in_the_midst(stage: Stage, talk: Talk) -> None:
+    """One of the talk that its reader left, while the store changes a note."""
     talk.say("hello")
     call = talk.model.call(talk.list_with("tell me"), {"conversation_id": "ada"}, stream=True)
     stream = talk.model.stream(call)
@@ -94,8 +95,35 @@ def test_a_stream_that_is_collected_in_the_midst_of_its_store(stage: Stage, by_h
         return {**note, "a": 1}
 
     assert in_a_thread(lambda: stage.store.note("another", collecting)) == [{"a": 1}]
+
+
+def test_a_stream_that_is_collected_in_the_midst_of_its_store(stage: Stage, by_hand: None) -> None:
+    talk = Talk(stage.model(), "ada")
+    collect_a_stream_in_the_midst(stage, talk)
     for thread in threading.enumerate():
         if thread.name == "stewrd-last-words":
             thread.join(10)
     talk.say("next")
     assert talk.way()[0] == "replayed", "the name is free, and its session is given up"
+
+
+def test_where_no_thread_can_begin_the_name_is_held_for_a_while(
+    stage: Stage, by_hand: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "stewrd-last-words":
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    caplog.set_level("DEBUG", "stewrd_integrations")
+    talk = Talk(stage.model(), "ada")
+    collect_a_stream_in_the_midst(stage, talk)
+    assert unraisable == []
+    assert "the last words of a turn are left out" in caplog.text
+    talk.say("next")
+    assert talk.way()[0] == "stateless", "its session is never gone on with"
