@@ -102,7 +102,8 @@ def _replacing(made: Any, names: Sequence[str]) -> Callable[..., Any]:
 
 
 def _replace(value: Any, /, **changes: Any) -> Any:
-    return value.__replace__(**changes)
+    replaced = getattr(value, "__replace__", None)  # the library's own have none before 3.13
+    return replaced(**changes) if replaced else dataclasses.replace(value, **changes)
 
 
 def _reader(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

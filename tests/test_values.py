@@ -168,6 +168,11 @@ def test_replace_makes_what_the_librarys_makes() -> None:
         values.replace(one, nmae=1)
 
 
+def test_replace_takes_the_librarys_own_too() -> None:
+    one = described(dataclasses.dataclass)("a", beside=4)
+    assert values.replace(one, count=5) == dataclasses.replace(one, count=5)
+
+
 def test_replace_keeps_what_a_users_class_adds() -> None:
     @dataclasses.dataclass(frozen=True)
     class Named(File):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ..api.responses import clean, whole
 from ..types import CREDITS
-from ..values import replace
 from .asking import Answer, Line, Unreached
 from .findings import Finding
 

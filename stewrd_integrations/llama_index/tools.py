@@ -6,6 +6,7 @@ import base64
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MethodType
 from typing import Any, TypeAlias, cast
 
@@ -25,7 +26,6 @@ from ..options import Options
 from ..runtime import Runtime
 from ..sessions.call import Outcome
 from ..types import CAPABILITIES, Message
-from ..values import replace
 from .events import Progress
 from .messages import chat_response, read_messages
 
