@@ -20,8 +20,8 @@ CONVERSATIONS := tests/test_failure_table.py \
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check peer lint smoke docs format soak bench mutants cassettes live \
-  constraints clean
+.PHONY: help demo test check peer lint smoke docs format soak bench mutants lowest cassettes \
+  live constraints clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -66,14 +66,21 @@ bench: $(VENV)/.dev ## Measure the stores, and what the adapter costs
 mutants: $(VENV)/.dev ## Break the code in small ways: the tests must notice
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
+lowest: .tools/bin/uv ## Run the tests on the lowest versions that pyproject.toml allows
+	@.tools/bin/uv pip compile --quiet --no-config --all-extras --resolution lowest-direct \
+	  --no-header --no-annotate pyproject.toml --output-file .tools/lowest.txt
+	@$(PYTHON) -m venv --clear .venv-lowest
+	@.tools/bin/uv pip install --quiet --no-config --python .venv-lowest/bin/python \
+	  --constraint .tools/lowest.txt --editable ".[all]" --group test --group examples
+	@.venv-lowest/bin/python -m pytest -n $(WORKERS) $(ARGS)
+
 cassettes: $(VENV)/.dev ## Record the cassettes anew from the emulator; LIVE=1: from the live API
 	@$(BIN)/python -m tests.cassettes.record $(if $(LIVE),--live) $(ARGS)
 
 live: $(VENV)/.dev ## Ask the live API what it does, and report; says first what that costs
 	@$(BIN)/python -m tests.live $(ARGS)
 
-constraints: ## Pin the newest versions that work together, for every Python
-	@test -x .tools/bin/uv || { $(PYTHON) -m venv .tools && .tools/bin/python -m pip install --quiet uv; }
+constraints: .tools/bin/uv ## Pin the newest versions that work together, for every Python
 	.tools/bin/uv pip compile --quiet --no-config --universal --python-version 3.10 --upgrade \
 	  --all-extras --group dev --no-header --no-annotate pyproject.toml --output-file constraints.txt
 
@@ -81,6 +88,10 @@ clean: ## Remove everything that the commands made
 	rm -rf .venv* .tools dist build site .coverage .coverage.* htmlcov .hypothesis .benchmarks \
 	  .mypy_cache .pytest_cache .ruff_cache .import_linter_cache live-report.md live-report.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.tools/bin/uv:
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet uv
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12")'
