@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from .errors import InvalidInputError
 from .sessions.call import Outcome
 from .sessions.tools import legal_name
 from .types import Message, Tool
-from .values import dataclass, replace
+from .values import dataclass
 
 logger = logging.getLogger("stewrd_integrations")
 

@@ -3,8 +3,7 @@
 The library compiles seven methods for each class. That takes half a millisecond, and for all of
 our small values together half of what importing a model takes. Here only ``__init__`` is compiled,
 and the others are shared. What a class does is the same, and `dataclasses.replace`, ``fields``
-and ``asdict`` work with it; `replace` from here is quicker. To a type checker both are the
-library's own.
+and ``asdict`` work with it. To a type checker it is the library's own.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-__all__ = ["dataclass", "replace"]
+__all__ = ["dataclass"]
 
 _FACTORY = object()
 """Stands in a signature for a default that is made anew for each value."""
@@ -33,8 +32,6 @@ def _dataclass(*, frozen: bool, slots: bool, kw_only: bool = False) -> Callable[
         made = bare(cls)
         fields = dataclasses.fields(made)
         methods = {"__init__": _init(made, fields), **_SHARED, **_comparing(fields)}
-        by_place = None if kw_only else _replacing(made, [one.name for one in fields])
-        methods["__replace__"] = by_place or dataclasses.replace
         for name, method in methods.items():
             if name not in cls.__dict__:
                 setattr(made, name, method)
@@ -87,25 +84,6 @@ def _comparing(fields: Sequence[dataclasses.Field[Any]]) -> dict[str, Callable[.
     return {"__eq__": eq, "__hash__": hash_}
 
 
-def _replacing(made: Any, names: Sequence[str]) -> Callable[..., Any]:
-    read, places = _reader(names), {name: place for place, name in enumerate(names)}
-
-    def replaced(self: Any, /, **changes: Any) -> Any:
-        if self.__class__ is not made or not changes.keys() <= places.keys():
-            return dataclasses.replace(self, **changes)  # a user's class may have more fields
-        parts = list(read(self))
-        for name, value in changes.items():
-            parts[places[name]] = value
-        return made(*parts)
-
-    return replaced
-
-
-def _replace(value: Any, /, **changes: Any) -> Any:
-    replaced = getattr(value, "__replace__", None)  # the library's own have none before 3.13
-    return replaced(**changes) if replaced else dataclasses.replace(value, **changes)
-
-
 def _reader(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     """What gives the fields of a value as a tuple, however few they are."""
     if len(names) > 1:
@@ -146,6 +124,6 @@ _SHARED: dict[str, Callable[..., Any]] = {
 }
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass, replace
+    from dataclasses import dataclass
 else:
-    dataclass, replace = _dataclass, _replace
+    dataclass = _dataclass

@@ -151,36 +151,6 @@ def test_the_library_knows_it(make: Callable[..., Any]) -> None:
             assert (name, count) == ("a", 3)
 
 
-def test_replace_makes_what_the_librarys_makes() -> None:
-    one = Described("a", tags=["x"], beside=4)
-    several: list[dict[str, Any]] = [{}, {"count": 5}, {"name": "b", "beside": 0}]
-    for changes in several:
-        made, wanted = values.replace(one, **changes), dataclasses.replace(one, **changes)
-        assert (made, made.beside) == (wanted, wanted.beside)
-    assert values.replace(one).tags is one.tags
-    assert values.replace(keyed(values.dataclass)(second=2), first=3).first == 3
-    assert values.replace(single(values.dataclass)(1), value=2).value == 2
-    bare_one = bare(values.dataclass)()
-    assert values.replace(bare_one) == bare_one
-    with pytest.raises(ValueError, match="a"):
-        values.replace(one, count=-1)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'nmae'"):
-        values.replace(one, nmae=1)
-
-
-def test_replace_takes_the_librarys_own_too() -> None:
-    one = described(dataclasses.dataclass)("a", beside=4)
-    assert values.replace(one, count=5) == dataclasses.replace(one, count=5)
-
-
-def test_replace_keeps_what_a_users_class_adds() -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Named(File):
-        owner: str = ""
-
-    assert values.replace(Named("a.txt", owner="me"), name="b.txt") == Named("b.txt", owner="me")
-
-
 def test_its_signature_tells_names_and_types(make: Callable[..., Any]) -> None:
     told = inspect.signature(described(make)).parameters
     assert list(told) == ["name", "count", "tags", "secret", "beside"]

@@ -13,6 +13,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
+from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
@@ -20,7 +21,6 @@ import httpx
 
 from ..errors import ConfigurationError, StewrdError, TimedOutError
 from ..types import AgentRequest, Event, File, Reply, Session, Tool, ToolOutput
-from ..values import replace
 from .calls import STALL, Deadline, Exchange, Outcome, attempts
 from .connections import AsyncConnections, ThroughAsyncClient, shared_async
 from .credentials import ApiKey, KeySource

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
@@ -11,7 +12,6 @@ import httpx
 
 from ..errors import ConfigurationError, StewrdError
 from ..types import AgentRequest, Event, File, Reply, Session, Tool, ToolOutput
-from ..values import replace
 from .calls import STALL, Deadline, Exchange, Outcome, attempts
 from .connections import Connections, ThroughClient, shared
 from .credentials import ApiKey, KeySource

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -19,7 +19,7 @@ from pydantic import ConfigDict
 from typing_extensions import override
 
 from ..stamps import Stamp
-from ..values import dataclass, replace
+from ..values import dataclass
 from .stamps import taken_off
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -26,7 +27,6 @@ from ..options import Options
 from ..stamps import Stamp
 from ..stores import Store
 from ..types import Message
-from ..values import replace
 from .messages import from_langchain
 from .stamps import stamped, without
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
@@ -24,7 +25,6 @@ from ..errors import ConfigurationError, StoreError
 from ..options import Options
 from ..stamps import Stamp
 from ..stores import Store
-from ..values import replace
 from .configured import ConfiguredLLM
 from .lines import continuation, heard, lines_of, messages_of
 from .pending import Pending, leave

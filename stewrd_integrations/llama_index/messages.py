@@ -9,6 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from llama_index.core.base.llms.types import (
@@ -29,7 +30,6 @@ from ..runtime import metadata
 from ..sessions.call import Outcome
 from ..stamps import OURS
 from ..types import Event, File, Message, Role, Token, ToolCall, ToolEnd, ToolStart
-from ..values import replace
 from .stamps import Unsaid
 
 _ROLES: dict[MessageRole, Role] = {

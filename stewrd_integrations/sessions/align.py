@@ -8,9 +8,10 @@ short texts can't land in the wrong place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from ..values import dataclass, replace
+from ..values import dataclass
 from .digest import Covered, Digester
 
 Outcome: TypeAlias = Literal["same", "extra", "foreign_tip", "trimmed", "summarised", "refused"]

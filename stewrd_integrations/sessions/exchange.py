@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..errors import APIStatusError, InvalidInputError, MalformedResponseError, StewrdError
 from ..types import Reply, Token, Usage
-from ..values import dataclass, replace
+from ..values import dataclass
 from .call import Call, price
 from .digest import normalise
 from .effects import Emit, Flow, Pieces, Send, Submit

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..values import replace
+from dataclasses import replace
+
 from .align import Alignment, Fresh, align
 from .binding import DAY, Binding, leads_nowhere
 from .digest import Covered

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..types import Message
-from ..values import replace
 from . import notes
 from .call import Call, History, Ids, Policy
 from .digest import EMPTY, Covered, Digester

@@ -6,10 +6,10 @@ has come (R2): the binding, the run that waits for tools, and the note of the na
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..types import Reply, Usage
-from ..values import replace
 from . import notes
 from .binding import DAY, Binding, Run
 from .call import Outcome

@@ -6,6 +6,8 @@ idle for 30 minutes (contract, *Sessions*).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import (
     PlanRestrictedError,
     ServerError,
@@ -14,7 +16,7 @@ from ..errors import (
     UnknownOutcomeError,
 )
 from ..types import Session
-from ..values import dataclass, replace
+from ..values import dataclass
 from . import notes
 from .binding import Binding, leads_nowhere
 from .call import Policy

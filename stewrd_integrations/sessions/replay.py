@@ -11,10 +11,11 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..types import File, Message
-from ..values import dataclass, replace
+from ..values import dataclass
 from .align import Fresh
 from .tools import legal_name
 

@@ -7,6 +7,7 @@ Whatever goes wrong on the way, the session is kept only where nothing of the tu
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..errors import (
     BadRequestError,
@@ -16,7 +17,6 @@ from ..errors import (
     StewrdError,
 )
 from ..types import AgentRequest
-from ..values import replace
 from . import notes, replay
 from .align import Alignment
 from .binding import Binding, Run

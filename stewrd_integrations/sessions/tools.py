@@ -6,11 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 from ..errors import BadRequestError
 from ..types import Message, Tool, ToolCall, ToolOutput
-from ..values import dataclass, replace
+from ..values import dataclass
 from .align import Alignment
 from .binding import Run
 from .call import Call, History

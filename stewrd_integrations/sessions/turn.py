@@ -15,7 +15,8 @@ continues a session of unknown content.
 
 from __future__ import annotations
 
-from ..values import replace
+from dataclasses import replace
+
 from . import notes, replay
 from .align import Alignment
 from .binding import Binding, Run

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from ..sessions.binding import Binding
 from ..sessions.digest import Covered
 from ..stores import Store
-from ..values import replace
 from .chapter import LONG, SHORT, Chapter, binding, drain, ids, let_lapse
 
 
