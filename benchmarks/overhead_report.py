@@ -63,7 +63,7 @@ def middle(times: Sequence[Tables]) -> Tables:
 def targets(tables: Tables, times: Sequence[Tables] = ()) -> list[Target]:
     """Every target whose figure was measured, with what was seen each time."""
     seen: dict[str, tuple[float, ...]] = {}
-    for target in (target for one in times for target in targets(one)):
+    for target in (target for one in times for target in _targets(one)):
         seen[target.name] = (*seen.get(target.name, ()), target.figure)
     return [replace(target, seen=seen.get(target.name, ())) for target in _targets(tables)]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, cast
 
-from .drivers import Surroundings, adrive, drive
+from .drivers import adrive, drive
 from .errors import ConfigurationError, InvalidInputError
 from .options import Options, checked_who
 from .runtime import Runtime
@@ -16,6 +16,7 @@ from .sessions.digest import Digester
 from .sessions.effects import Flow
 from .sessions.keys import Keys
 from .stores import Store
+from .surroundings import Surroundings
 from .types import Message
 from .values import dataclass
 

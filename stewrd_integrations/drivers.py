@@ -14,15 +14,14 @@ import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
-from dataclasses import field
 from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from .api import AsyncStewrdClient, StewrdClient
-from .budget import Budget, Spending
-from .errors import ConfigurationError, InterruptedStreamError, StoreError
+from .budget import Spending
+from .errors import InterruptedStreamError
 from .locks import held_here
 from .sessions.binding import Binding
 from .sessions.call import Outcome
@@ -47,83 +46,20 @@ from .sessions.effects import (
     Vacate,
     Warn,
 )
-from .sessions.soundness import FAILED
-from .stores import Store
+from .surroundings import Surroundings, nothing
 from .types import AgentRequest, Done, Event, Reply, Session
-from .values import dataclass
 
 logger = logging.getLogger("stewrd_integrations")
 
 T = TypeVar("T")
 
-WARN_AGAIN = 1_800.0
-"""Seconds after which the same warning is worth saying again."""
-
 STORE_CHANCES = 2
 """Failures after which a turn leaves the store alone: each may have cost it a time-out."""
 
-_warned: dict[tuple[str, str], float] = {}
 _last_words: set[asyncio.Task[None]] = set()
 _under_way: WeakKeyDictionary[object, Flow[Outcome]] = WeakKeyDictionary()
 """The turns by who performs them. Where a stream is garbage, so that its turn were garbage too, the
 collector could close the turn before it was asked for its last words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What both drivers need besides a client.
-
-    Attributes:
-        store: Where bindings, slots and notes are.
-        project: Names the project; warnings are given once for each.
-        recap: The user's summary of messages that a replay leaves out.
-        store_errors: "stateless" takes a failing store for an empty one, "error" raises.
-        clock: Seconds since the epoch.
-        budget: What may be spent.
-    """
-
-    store: Store
-    project: str
-    recap: Callable[..., Any] | None = None
-    store_errors: str = "stateless"
-    clock: Callable[[], float] = field(default=time.time)
-    budget: Budget = field(default_factory=lambda: Budget(None))
-
-    def warn(self, kind: str, text: str) -> None:
-        """Log a warning once for each kind and project."""
-        now = time.monotonic()
-        if now - _warned.get((self.project, kind), -WARN_AGAIN) >= WARN_AGAIN:
-            _warned[self.project, kind] = now
-            logger.warning("Stewrd: %s", text)
-
-    def store_failed(self, error: Exception, instead: T, *, sent: bool) -> T:
-        """Raise or pass over a failure of the store, as the user chose.
-
-        Never raised once something was ``sent``: an answer that was paid for, or the error that
-        says so, is worth more than the news of the store. A store that is set up wrongly is
-        no failure: it would stay so, and nobody would notice.
-        """
-        if isinstance(error, ConfigurationError) and not sent:
-            raise error
-        if self.store_errors == "error" and not sent:
-            if isinstance(error, StoreError):
-                raise error
-            raise StoreError(f"The store failed ({type(error).__name__}).") from error
-        # A StoreError's own words hold no secret; another store's error may.
-        told = error.message if isinstance(error, StoreError) else type(error).__name__
-        self.warn("store", f"the store failed ({told}), so turns run stateless")
-        return instead
-
-
-def _nothing(effect: Effect) -> Any:
-    """What a store that is empty and full at once would answer."""
-    match effect:
-        case Occupy():
-            return False
-        case ReadNote() | ChangeNote():
-            return {FAILED: True}
-        case _:
-            return None
 
 
 def drive(
@@ -186,7 +122,7 @@ class _LastWords:
             raise StopIteration from None
 
 
-def _elsewhere(work: Callable[[], None]) -> None:
+def _in_another_thread(work: Callable[[], None]) -> None:
     try:
         threading.Thread(target=work, name="stewrd-last-words").start()
     except RuntimeError as error:
@@ -209,7 +145,7 @@ class _Hands:
             return  # a forked child has a copy of a turn that is not its own
         if last.wanted and held_here():
             # It is garbage, and was collected while this thread was busy with a store.
-            _elsewhere(partial(self._say, last))
+            _in_another_thread(partial(self._say, last))
         else:
             self._say(last)
 
@@ -274,12 +210,12 @@ class _Hands:
     def _ask_store(self, effect: Effect) -> Any:
         method, arguments_of = _ASKED_OF_STORE[type(effect)]
         if self._store_failures >= STORE_CHANCES:
-            return _nothing(effect)
+            return nothing(effect)
         try:
             return getattr(self._around.store, method)(*arguments_of(effect))
         except Exception as error:
             self._store_failures += 1
-            return self._around.store_failed(error, _nothing(effect), sent=self._sent)
+            return self._around.store_failed(error, nothing(effect), sent=self._sent)
 
 
 _ASKED_OF_STORE: Mapping[type, tuple[str, Callable[[Any], tuple[Any, ...]]]] = {
@@ -427,12 +363,12 @@ class _AsyncHands:
     async def _ask_store(self, effect: Effect) -> Any:
         method, arguments_of = _ASKED_OF_STORE[type(effect)]
         if self._store_failures >= STORE_CHANCES:
-            return _nothing(effect)
+            return nothing(effect)
         try:
             return await getattr(self._around.store, f"a{method}")(*arguments_of(effect))
         except Exception as error:
             self._store_failures += 1
-            return self._around.store_failed(error, _nothing(effect), sent=self._sent)
+            return self._around.store_failed(error, nothing(effect), sent=self._sent)
 
 
 def _event(event: Event | None) -> Event:
@@ -469,7 +405,7 @@ class _Looks:
         try:
             return self._answer(effect)
         except Exception as error:
-            return self._around.store_failed(error, _nothing(effect), sent=False)
+            return self._around.store_failed(error, nothing(effect), sent=False)
 
     def _answer(self, effect: Effect) -> Any:
         match effect:

@@ -18,7 +18,7 @@ from .api import AsyncStewrdClient, StewrdClient
 from .api.credentials import ApiKey
 from .api.requests import check_tools
 from .budget import Budget
-from .drivers import NEW_SESSION, Surroundings, adrive, drive, rehearse
+from .drivers import NEW_SESSION, adrive, drive, rehearse
 from .errors import ConfigurationError, InvalidInputError
 from .options import PER_CALL, Options, checked_who
 from .sessions.call import (
@@ -38,6 +38,7 @@ from .sessions.forgetting import at_rest, seal
 from .sessions.tools import legal_tools, own_names
 from .sessions.turn import turn
 from .stores import Store, open_store
+from .surroundings import Surroundings
 from .turn_log import watched
 from .types import Event, File, Message, Tool
 from .values import dataclass

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from stewrd_integrations import drivers, errors
+from stewrd_integrations import drivers, errors, surroundings
 from stewrd_integrations.emulator import Emulator
 from stewrd_integrations.options import Options
 from stewrd_integrations.runtime import Runtime
@@ -26,7 +26,7 @@ from tests.worlds import Stage
 
 @pytest.fixture(autouse=True)
 def _every_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drivers, "_warned", {})
+    monkeypatch.setattr(surroundings, "_warned", {})
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from llama_index.core.base.llms.types import DocumentBlock, TextBlock
 from llama_index.core.llms import ChatMessage
 
-from stewrd_integrations import drivers
+from stewrd_integrations import surroundings
 from stewrd_integrations.emulator import Context, Emulator
 from stewrd_integrations.langchain import ChatStewrd
 from tests.frameworks import FRAMEWORKS, MODES, NAMES, Loop, Mode, Talk, options
@@ -44,7 +44,7 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture(autouse=True)
 def _every_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drivers, "_warned", {})
+    monkeypatch.setattr(surroundings, "_warned", {})
 
 
 def heard(emulator: Emulator) -> list[tuple[str, str]]:

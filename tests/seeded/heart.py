@@ -186,7 +186,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "a failing store is never noticed",
-        "drivers.py",
+        "surroundings.py",
         "            return False\n        case ReadNote",
         "            return True\n        case ReadNote",
     ),
@@ -264,7 +264,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "a failing store loses an answer that was paid for",
-        "drivers.py",
+        "surroundings.py",
         '        if self.store_errors == "error" and not sent:',
         '        if self.store_errors == "error":',
     ),

@@ -37,7 +37,7 @@ class Room:
 ROOMS = (
     Room(
         "The heart: decisions, the memory store and the drivers",
-        ("sessions/", "stores/memory.py", "stores/shelves.py", "drivers.py"),
+        ("sessions/", "stores/memory.py", "stores/shelves.py", "drivers.py", "surroundings.py"),
         (QUICK, (MACHINE,)),
     ),
     Room(

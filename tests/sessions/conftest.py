@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stewrd_integrations import drivers
+from stewrd_integrations import surroundings
 from stewrd_integrations.sessions import opening
 from tests.worlds import Stage
 
@@ -12,7 +12,7 @@ from tests.worlds import Stage
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "SHORT_WAIT", 0.0)
-    monkeypatch.setattr(drivers, "_warned", {})
+    monkeypatch.setattr(surroundings, "_warned", {})
 
 
 @pytest.fixture
